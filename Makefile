@@ -1,0 +1,104 @@
+# Parlance. `make` prints the targets below with the line that follows their `##`.
+#
+# Everything that is built for tests and not for a release lies in PARLANCE_CACHE, one folder for the whole machine.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+export PARLANCE_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/parlance
+export PATH := $(PATH):$(HOME)/.cargo/bin:$(PARLANCE_CACHE)/bin:$(PARLANCE_CACHE)/cargo/bin
+CLUSTER := e2e/cluster
+
+.PHONY: help
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- try it ---
+
+.PHONY: demo
+demo: prerequisites ## A real cluster, the operator, a TranscriptionService, and the words of a recording
+	@$(CLUSTER)/demo.sh
+
+# --- work on it ---
+
+.PHONY: prerequisites
+prerequisites: ## Check what this machine has, and install what is missing from Debian's packages
+	@$(CLUSTER)/prerequisites.sh
+
+.PHONY: build
+build: ## Build both programs for release
+	cargo build --release --locked -p operator -p inference-server
+
+.PHONY: generate
+generate: ## Write the CRD YAML and the API reference from the API types
+	cargo run --release --locked -p crds --bin crdgen
+
+.PHONY: fmt
+fmt: ## Format the Rust code
+	cargo fmt --all
+
+.PHONY: lint
+lint: ## Check formatting, clippy, documentation, licences, shell scripts and charts
+	@$(CLUSTER)/lint.sh
+
+.PHONY: test
+test: prerequisites ## Run every test: Rust, charts, and end to end on a real cluster
+	@$(CLUSTER)/test.sh unit chart e2e
+
+.PHONY: unit-test
+unit-test: ## Run the tests that need no cluster
+	@$(CLUSTER)/test.sh unit
+
+.PHONY: chart-test
+chart-test: ## Run the charts' tests
+	@$(CLUSTER)/test.sh chart
+
+.PHONY: e2e
+e2e: prerequisites ## Run the end-to-end tests (ARGS='name' picks some; the cluster stays if it was up)
+	@$(CLUSTER)/test.sh e2e
+
+.PHONY: bench
+bench: build ## Run the benchmarks
+	bench/run.sh $(ARGS)
+
+.PHONY: fidelity
+fidelity: build ## Compare transcripts with the reference implementation's
+	inference-server/tests/fidelity/run.sh $(ARGS)
+
+.PHONY: train
+train: ## Train the bundled model again
+	models/train/run.sh $(ARGS)
+
+# --- cluster and images ---
+
+.PHONY: images
+images: build ## Build both images as OCI archives, without Docker
+	@$(CLUSTER)/parlance-images.sh
+
+.PHONY: cluster-up
+cluster-up: prerequisites ## Boot a single-node cluster here (or use KUBECONFIG's, or kind's)
+	@$(CLUSTER)/cluster-up.sh
+
+.PHONY: cluster-down
+cluster-down: ## Take that cluster down and leave nothing behind
+	@$(CLUSTER)/cluster-down.sh
+
+.PHONY: cluster-status
+cluster-status: ## Say which cluster the targets use, and how it is
+	@$(CLUSTER)/which.sh
+	@$(CLUSTER)/with.sh kubectl get nodes,pods --all-namespaces
+
+.PHONY: load
+load: images ## Build both images and bring them into the cluster in use
+	@$(CLUSTER)/load-images.sh
+
+# --- clean ---
+
+.PHONY: clean
+clean: ## Remove what cargo built
+	cargo clean
+
+.PHONY: clean-cache
+clean-cache: ## Take the cluster down and empty PARLANCE_CACHE (the next cluster is built from nothing)
+	@$(CLUSTER)/clean-cache.sh
