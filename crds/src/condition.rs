@@ -1,0 +1,94 @@
+//! Condition types and reasons of both kinds: the words that tools and people may rely on.
+
+/// The object does what its spec asks for. `kubectl wait --for=condition=Ready` waits for it.
+pub const READY: &str = "Ready";
+/// The operator or the cluster is still working towards the spec.
+pub const PROGRESSING: &str = "Progressing";
+/// Something is wrong that a person should look at, whether or not pods still serve.
+pub const DEGRADED: &str = "Degraded";
+/// The model's bytes are on the volume and verified.
+pub const MODEL_CACHED: &str = "ModelCached";
+/// Enough pods of the Deployment are available.
+pub const WORKLOAD_AVAILABLE: &str = "WorkloadAvailable";
+
+/// Why a condition is as it is: one word for each cause, stable across releases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// All is as the spec asks.
+    AsExpected,
+    /// The spec cannot be followed; a person must change it.
+    InvalidSpec,
+    /// The ModelDeployment that `modelRef` names does not exist.
+    ModelNotFound,
+    /// The ModelDeployment exists and its model is not available yet.
+    ModelNotReady,
+    /// The model is being put on its volume.
+    FetchingModel,
+    /// The source holds no such model.
+    SourceNotFound,
+    /// The model's bytes are not those that `digest` pins.
+    DigestMismatch,
+    /// The files are not a model that the server can load.
+    InvalidModel,
+    /// The volume is too small for the model.
+    NoSpace,
+    /// Putting the model on its volume failed for another reason.
+    FetchFailed,
+    /// Pods are being started or replaced.
+    RollingOut,
+    /// An image cannot be pulled.
+    ImagePullFailed,
+    /// A container ends again and again.
+    CrashLoop,
+    /// A container was ended because it used more memory than its limit.
+    OutOfMemory,
+    /// A container cannot be created, such as for a missing Secret.
+    ContainerCreationFailed,
+    /// No node has the GPU that the spec asks for.
+    NoMatchingGpuNode,
+    /// No node has room for a pod, or none satisfies its constraints.
+    Unschedulable,
+    /// The apiserver refuses the pods, such as for a quota or an admission rule.
+    PodsRefused,
+    /// The StorageClass of a claim does not exist.
+    StorageClassNotFound,
+    /// A claim is not bound to a volume.
+    VolumePending,
+    /// A claim that the spec names does not exist.
+    ClaimNotFound,
+    /// An object of the wanted name exists and belongs to something else.
+    NameConflict,
+    /// The apiserver refused a child object or could not be reached.
+    ApplyFailed,
+}
+
+impl Reason {
+    /// The CamelCase word that stands in a condition.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::AsExpected => "AsExpected",
+            Reason::InvalidSpec => "InvalidSpec",
+            Reason::ModelNotFound => "ModelNotFound",
+            Reason::ModelNotReady => "ModelNotReady",
+            Reason::FetchingModel => "FetchingModel",
+            Reason::SourceNotFound => "SourceNotFound",
+            Reason::DigestMismatch => "DigestMismatch",
+            Reason::InvalidModel => "InvalidModel",
+            Reason::NoSpace => "NoSpace",
+            Reason::FetchFailed => "FetchFailed",
+            Reason::RollingOut => "RollingOut",
+            Reason::ImagePullFailed => "ImagePullFailed",
+            Reason::CrashLoop => "CrashLoop",
+            Reason::OutOfMemory => "OutOfMemory",
+            Reason::ContainerCreationFailed => "ContainerCreationFailed",
+            Reason::NoMatchingGpuNode => "NoMatchingGpuNode",
+            Reason::Unschedulable => "Unschedulable",
+            Reason::PodsRefused => "PodsRefused",
+            Reason::StorageClassNotFound => "StorageClassNotFound",
+            Reason::VolumePending => "VolumePending",
+            Reason::ClaimNotFound => "ClaimNotFound",
+            Reason::NameConflict => "NameConflict",
+            Reason::ApplyFailed => "ApplyFailed",
+        }
+    }
+}

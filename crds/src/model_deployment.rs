@@ -1,0 +1,113 @@
+//! The kind `ModelDeployment`: one model, verified and kept, and optionally served.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::model::Model;
+use crate::serving::Serving;
+use crate::transcription_service::EndpointStatus;
+
+/// One model: where it comes from, that it is the right bytes, and (optionally) the pods that serve it.
+#[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[kube(
+    group = "parlance.dev",
+    version = "v1alpha1",
+    kind = "ModelDeployment",
+    plural = "modeldeployments",
+    shortname = "mdl",
+    category = "all",
+    category = "parlance",
+    namespaced,
+    derive = "PartialEq",
+    status = "ModelDeploymentStatus",
+    doc = "A model: where it comes from, that it is the right bytes, and optionally the pods that serve it.",
+    scale(
+        spec_replicas_path = ".spec.serving.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
+    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(name = "Size", type_ = "integer", json_path = ".status.sizeBytes"),
+    printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.readyReplicas"),
+    printcolumn(name = "Endpoint", type_ = "string", json_path = ".status.endpoint.grpc"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Digest", type_ = "string", json_path = ".status.digest", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1),
+    validation = Rule::new("self.metadata.name.size() <= 48 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message(
+        "metadata.name must have at most 48 characters, start with a letter and hold only a-z, 0-9 and '-': child objects are named after it"
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelDeploymentSpec {
+    /// The model.
+    #[serde(flatten)]
+    pub model: Model,
+
+    /// Pods that serve the model. Without it the model rests, for TranscriptionServices to name in `modelRef`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<Serving>,
+}
+
+/// What has become of a ModelDeployment.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelDeploymentStatus {
+    /// Generation of the spec that the rest of the status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The state in one word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phase: Option<ModelPhase>,
+    /// The state in one sentence: what is wrong, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// The state in its parts: Ready, Progressing, Degraded, ModelCached, WorkloadAvailable.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// sha256 over the model's files, once verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// Bytes of the model's files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<i64>,
+    /// Number of the model's files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<i64>,
+    /// Where clients reach the serving pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<EndpointStatus>,
+    /// Serving pods that exist.
+    #[serde(default)]
+    pub replicas: i32,
+    /// Serving pods that serve.
+    #[serde(default)]
+    pub ready_replicas: i32,
+    /// Label selector of the serving pods, for the scale subresource.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<String>,
+}
+
+/// State of a model in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+pub enum ModelPhase {
+    /// It waits for something outside: a claim, a node.
+    Pending,
+    /// Its files are being put on the volume and verified.
+    Downloading,
+    /// It is verified and rests.
+    Available,
+    /// Its serving pods are being started or replaced.
+    Deploying,
+    /// Its serving pods serve.
+    Deployed,
+    /// Something is wrong, and a person must look.
+    Failed,
+}
