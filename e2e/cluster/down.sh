@@ -56,9 +56,9 @@ restore_network
 restore_sysctls
 restore_cgroups
 restore_folders
-rm -rf --one-file-system "$RUN"
-
 left=$(leftovers)
+rm -rf --one-file-system "$RUN"
+[ ! -e "$RUN" ] || left+=" $RUN"
 if [ -n "$left" ]; then
   say "cluster: down, but this is left:"
   say "$left"

@@ -102,7 +102,9 @@ SYSCTLS=(
   kernel/panic kernel/panic_on_oops kernel/keys/root_maxkeys kernel/keys/root_maxbytes
 )
 # Folders outside ours that Kubernetes writes to whatever it is told.
-FOREIGN=(/var/lib/kubelet /var/lib/cni /var/log/containers /var/log/pods /run/containerd /run/netns /etc/cni /opt/cni)
+FOREIGN=(
+  /var/lib/kubelet /var/lib/cni /var/log/containers /var/log/pods /run/containerd /run/netns /run/mount /etc/cni /opt/cni
+)
 
 record_host() {
   local path
@@ -204,13 +206,18 @@ restore_cgroups() {
 
 # Take away only what was not there before.
 restore_folders() {
-  local path
-  # ours even in folders that were there
-  rm -f /var/lib/cni/results/parlance-*
+  local path pod
+  # ours even in folders that were there: what the CNI plugins noted for each pod, and links to our pods' logs
+  for path in /var/lib/cni/results/parlance-*-eth0; do
+    [ -e "$path" ] || continue
+    pod=${path##*/parlance-}
+    rm -f "$path" "/var/lib/cni/results/cni-loopback-${pod%-eth0}-lo"
+  done
   find /var/log/containers /var/log/pods -lname "$RUN/*" -delete 2>/dev/null || true
   [ -f "$RUN/config/folders.before" ] || return 0
   for path in "${FOREIGN[@]}"; do
-    grep -qxF "$path" "$RUN/config/folders.before" || [ ! -e "$path" ] || find "$path" -xdev -depth \( -type d -empty -o -type s \) -delete
+    grep -qxF "$path" "$RUN/config/folders.before" || [ ! -e "$path" ] ||
+      find "$path" -xdev -depth \( -type d -empty -o -type s -o -type f -empty \) -delete
   done
 }
 
@@ -229,5 +236,8 @@ leftovers() {
   ip -o link | grep -E " ($POD_BRIDGE|$NODE_BRIDGE)[:@]" || true
   nft list tables 2>/dev/null | grep -E "inet $NFT_TABLE|kube-proxy|cni_hostport" || true
   find /sys/fs/cgroup -maxdepth 2 -name 'kubepods*'
-  [ ! -e "$RUN" ] || echo "$RUN"
+  find /var/lib/cni/results -name 'parlance-*' 2>/dev/null || true
+  [ ! -f "$RUN/config/folders.before" ] || for path in "${FOREIGN[@]}"; do
+    grep -qxF "$path" "$RUN/config/folders.before" || [ ! -e "$path" ] || find "$path"
+  done
 }
