@@ -1,11 +1,33 @@
 //! Serves an ONNX Whisper through tract.
+//!
+//! A request runs along one line; each arrow is a function in the file of the same name:
+//!
+//! ```text
+//! request -service/http-> bytes -transcriber-> (place, permit, thread)
+//!         -audio-> Pcm16k -features-> LogMel -encoder-> Encoded -decoder-> Tokens -text-> Transcript
+//!         -service/http-> response
+//! ```
+//!
+//! `pipeline` is the second line. `admission` bounds how many run and wait, `call` ends each request with a log line and its
+//! metrics, `status` maps every failure to its codes. `run` starts and stops it all; `cli` reads the command line.
 
+pub mod admission;
 pub mod audio;
 pub mod bundled;
+pub mod call;
+pub mod cli;
 pub mod digest;
 pub mod fetch;
+pub mod http;
 pub mod inspect;
+pub mod metrics;
 pub mod model;
 pub mod pipeline;
+pub mod proto;
 pub mod render;
+pub mod run;
+pub mod service;
+pub mod status;
+pub mod telemetry;
 pub mod transcribe;
+pub mod transcriber;

@@ -1,0 +1,393 @@
+//! The command line and the environment in; one struct a command out. Parses, and does nothing else.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{
+    bundled::{self, NotBundled},
+    fetch, inspect,
+    pipeline::{Language, Options, Task},
+    render::Format,
+    run,
+    telemetry::LogFormat,
+    transcribe,
+    transcriber::Settings,
+};
+
+/// Speech to text with an ONNX Whisper: as a server for gRPC and HTTP, or for one file.
+#[derive(Debug, Parser)]
+#[command(
+    name = "parlance-server",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 110
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve a model over gRPC and an OpenAI-compatible HTTP API.
+    Serve(Box<ServeArgs>),
+    /// Write the transcript of one audio file (WAV or FLAC) to standard output.
+    Transcribe(TranscribeArgs),
+    /// Describe a model directory: architecture, languages, files, digest.
+    Inspect(InspectArgs),
+    /// Copy a model to a volume, or verify it in place.
+    Fetch(FetchArgs),
+}
+
+/// The flags of `serve`; each can also be given as `PARLANCE_<FLAG>`.
+#[derive(Debug, Args)]
+#[command(next_line_help = false)]
+pub struct ServeArgs {
+    /// Directory of the model [default: the bundled whisper-nano-digits]
+    #[arg(long, env = "PARLANCE_MODEL", value_name = "DIR", help_heading = "Model")]
+    model: Option<PathBuf>,
+    /// Name under which the model is served [default: the directory's name]
+    #[arg(
+        long,
+        env = "PARLANCE_MODEL_NAME",
+        value_name = "NAME",
+        help_heading = "Model"
+    )]
+    model_name: Option<String>,
+    /// Digest that the model must have; another one is refused
+    #[arg(
+        long,
+        env = "PARLANCE_DIGEST",
+        value_name = "sha256:HEX",
+        help_heading = "Model"
+    )]
+    digest: Option<String>,
+    /// Threads of the model; 0 takes as many as the cgroup grants
+    #[arg(
+        long,
+        env = "PARLANCE_THREADS",
+        default_value_t = 0,
+        value_name = "N",
+        help_heading = "Model"
+    )]
+    threads: usize,
+    /// Address of the gRPC port
+    #[arg(
+        long,
+        env = "PARLANCE_GRPC_ADDR",
+        default_value = "0.0.0.0:50051",
+        value_name = "ADDR"
+    )]
+    grpc_addr: SocketAddr,
+    /// Address of the HTTP port
+    #[arg(
+        long,
+        env = "PARLANCE_HTTP_ADDR",
+        default_value = "0.0.0.0:8080",
+        value_name = "ADDR"
+    )]
+    http_addr: SocketAddr,
+    #[command(flatten)]
+    words: WordArgs,
+    /// Length of the windows in which long audio is transcribed, at most 30s
+    #[arg(
+        long,
+        env = "PARLANCE_CHUNK_DURATION",
+        default_value = "30s",
+        value_name = "TIME"
+    )]
+    #[arg(value_parser = humantime::parse_duration, help_heading = "Transcription")]
+    chunk_duration: Duration,
+    /// How far a window reaches back into the one before it
+    #[arg(
+        long,
+        env = "PARLANCE_CHUNK_OVERLAP",
+        default_value = "1s",
+        value_name = "TIME"
+    )]
+    #[arg(value_parser = humantime::parse_duration, help_heading = "Transcription")]
+    chunk_overlap: Duration,
+    /// The longest that a request may take; a stream: that it may pause, and take beyond the longest audio
+    #[arg(long, env = "PARLANCE_TIMEOUT", default_value = "90s", value_name = "TIME")]
+    #[arg(value_parser = positive_duration, help_heading = "Bounds")]
+    timeout: Duration,
+    /// The longest audio that a request may bring
+    #[arg(
+        long,
+        env = "PARLANCE_MAX_AUDIO_DURATION",
+        default_value = "30m",
+        value_name = "TIME"
+    )]
+    #[arg(value_parser = positive_duration, help_heading = "Bounds")]
+    max_audio_duration: Duration,
+    /// The largest gRPC message or HTTP upload, in bytes
+    #[arg(long, env = "PARLANCE_MAX_MESSAGE_SIZE", default_value_t = 64 << 20, value_name = "BYTES")]
+    #[arg(help_heading = "Bounds")]
+    max_message_size: usize,
+    /// Requests that run at a time
+    #[arg(long, env = "PARLANCE_MAX_CONCURRENT", default_value_t = 1, value_name = "N")]
+    #[arg(value_parser = at_least_one, help_heading = "Bounds")]
+    max_concurrent: usize,
+    /// Requests that may wait for one that runs; more are refused
+    #[arg(
+        long,
+        env = "PARLANCE_QUEUE_LIMIT",
+        default_value_t = 16,
+        value_name = "N",
+        help_heading = "Bounds"
+    )]
+    queue_limit: usize,
+    /// After SIGTERM, the longest time for what runs to finish
+    #[arg(
+        long,
+        env = "PARLANCE_DRAIN_TIMEOUT",
+        default_value = "25s",
+        value_name = "TIME"
+    )]
+    #[arg(value_parser = humantime::parse_duration, help_heading = "Bounds")]
+    drain_timeout: Duration,
+    /// How log lines on standard error look
+    #[arg(
+        long,
+        env = "PARLANCE_LOG_FORMAT",
+        default_value = "text",
+        value_name = "FORMAT"
+    )]
+    #[arg(help_heading = "Logs")]
+    log_format: LogFormat,
+    /// A level (error, warn, info, debug, trace) or tracing directives
+    #[arg(
+        long,
+        env = "PARLANCE_LOG_LEVEL",
+        default_value = "info",
+        value_name = "LEVEL",
+        help_heading = "Logs"
+    )]
+    log_level: String,
+}
+
+/// What is spoken and what is written.
+#[derive(Debug, Args)]
+struct WordArgs {
+    /// Language that is spoken, as a code such as en, or auto to detect it
+    #[arg(
+        long,
+        env = "PARLANCE_LANGUAGE",
+        default_value = "auto",
+        help_heading = "Transcription"
+    )]
+    language: Language,
+    /// What to write: transcribe (in the language spoken) or translate (into English)
+    #[arg(
+        long,
+        env = "PARLANCE_TASK",
+        default_value = "transcribe",
+        help_heading = "Transcription"
+    )]
+    task: Task,
+}
+
+/// The flags of `transcribe`.
+#[derive(Debug, Args)]
+pub struct TranscribeArgs {
+    /// A WAV or FLAC file
+    file: PathBuf,
+    /// Directory of the model [default: the bundled whisper-nano-digits]
+    #[arg(long, env = "PARLANCE_MODEL", value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// Threads of the model; 0 takes as many as the cgroup grants
+    #[arg(long, env = "PARLANCE_THREADS", default_value_t = 0, value_name = "N")]
+    threads: usize,
+    #[command(flatten)]
+    words: WordArgs,
+    /// How the transcript is written: text, json, srt or vtt
+    #[arg(long, env = "PARLANCE_FORMAT", default_value = "text")]
+    format: Format,
+}
+
+/// The flags of `inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// Directory of the model
+    model_dir: PathBuf,
+    /// How it is written
+    #[arg(long, env = "PARLANCE_FORMAT", default_value = "text")]
+    format: Described,
+}
+
+/// How `inspect` writes.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Described {
+    /// For people.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// The flags of `fetch`.
+#[derive(Debug, Args)]
+pub struct FetchArgs {
+    #[command(flatten)]
+    source: SourceArgs,
+    /// Directory that the model is copied to; without it, --from is verified in place
+    #[arg(
+        long,
+        env = "PARLANCE_TO",
+        value_name = "DIR",
+        required_unless_present = "from"
+    )]
+    to: Option<PathBuf>,
+    /// Digest that the model must have
+    #[arg(long, env = "PARLANCE_DIGEST", value_name = "sha256:HEX")]
+    digest: Option<String>,
+    /// File that the outcome is written to, as JSON
+    #[arg(long, env = "PARLANCE_REPORT", value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+/// Where the model comes from.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct SourceArgs {
+    /// A model that comes with the server, such as whisper-nano-digits
+    #[arg(long, env = "PARLANCE_BUNDLED", value_name = "NAME")]
+    bundled: Option<String>,
+    /// A directory
+    #[arg(long, env = "PARLANCE_FROM", value_name = "DIR")]
+    from: Option<PathBuf>,
+}
+
+impl ServeArgs {
+    /// What the server is to be; fails when it is to serve a bundled model and there is none.
+    pub fn into_config(self) -> Result<run::Config, NotBundled> {
+        // Without `..`, a flag that is not used does not build.
+        let Self {
+            model,
+            model_name,
+            digest,
+            threads,
+            grpc_addr,
+            http_addr,
+            words: WordArgs { language, task },
+            chunk_duration,
+            chunk_overlap,
+            timeout,
+            max_audio_duration,
+            max_message_size,
+            max_concurrent,
+            queue_limit,
+            drain_timeout,
+            log_format,
+            log_level,
+        } = self;
+        let options = Options {
+            language,
+            task,
+            chunk_duration,
+            chunk_overlap,
+        };
+        Ok(run::Config {
+            model: model.map_or_else(|| bundled::find(bundled::DEFAULT), Ok)?,
+            model_name,
+            digest,
+            threads,
+            grpc_addr,
+            http_addr,
+            settings: Settings {
+                options,
+                timeout,
+                max_audio_duration,
+                max_message_size,
+            },
+            max_concurrent,
+            queue_limit,
+            drain_timeout,
+            log_format,
+            log_level,
+        })
+    }
+}
+
+impl TranscribeArgs {
+    /// What to transcribe.
+    pub fn into_request(self) -> transcribe::Request {
+        let Self {
+            file,
+            model,
+            threads,
+            words: WordArgs { language, task },
+            format,
+        } = self;
+        let options = Options {
+            language,
+            task,
+            ..Options::default()
+        };
+        transcribe::Request {
+            file,
+            model,
+            threads,
+            options,
+            format,
+        }
+    }
+}
+
+impl InspectArgs {
+    /// What to describe, and how.
+    pub fn into_request(self) -> (PathBuf, inspect::InspectFormat) {
+        let Self { model_dir, format } = self;
+        let format = match format {
+            Described::Text => inspect::InspectFormat::Text,
+            Described::Json => inspect::InspectFormat::Json,
+        };
+        (model_dir, format)
+    }
+}
+
+impl FetchArgs {
+    /// What to fetch.
+    pub fn into_request(self) -> fetch::Request {
+        let Self {
+            source: SourceArgs { bundled, from },
+            to,
+            digest,
+            report,
+        } = self;
+        let source = match (bundled, from) {
+            (Some(name), _) => fetch::Source::Bundled(name),
+            // That both are missing is ruled out by their group.
+            (None, dir) => fetch::Source::Directory(dir.unwrap_or_default()),
+        };
+        fetch::Request {
+            source,
+            to,
+            digest,
+            report,
+        }
+    }
+}
+
+fn positive_duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if duration.is_zero() {
+        Err("it must be longer than nothing".to_owned())
+    } else {
+        Ok(duration)
+    }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let number: usize = text.parse().map_err(|error| format!("{error}"))?;
+    if number == 0 {
+        Err("it must be at least 1".to_owned())
+    } else {
+        Ok(number)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+//! The command line as people type it.
+
+use clap::CommandFactory;
+
+use super::*;
+
+fn parse(line: &str) -> Result<Command, clap::Error> {
+    Cli::try_parse_from(line.split_whitespace()).map(|cli| cli.command)
+}
+
+fn config(line: &str) -> run::Config {
+    match parse(line) {
+        Ok(Command::Serve(args)) => args.into_config().expect("a model is named"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn the_definition_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn serve_has_the_defaults_that_are_documented() {
+    let config = config("parlance-server serve --model /m");
+    let expected = run::Config {
+        model: "/m".into(),
+        model_name: None,
+        digest: None,
+        threads: 0,
+        grpc_addr: "0.0.0.0:50051".parse().unwrap(),
+        http_addr: "0.0.0.0:8080".parse().unwrap(),
+        settings: Settings {
+            options: Options::default(),
+            timeout: Duration::from_secs(90),
+            max_audio_duration: Duration::from_secs(1800),
+            max_message_size: 67_108_864,
+        },
+        max_concurrent: 1,
+        queue_limit: 16,
+        drain_timeout: Duration::from_secs(25),
+        log_format: LogFormat::Text,
+        log_level: "info".into(),
+    };
+    assert_eq!(format!("{config:?}"), format!("{expected:?}"));
+}
+
+#[test]
+fn every_flag_of_serve_reaches_the_config() {
+    let config = config(
+        "parlance-server serve --model /m --model-name n --digest sha256:00 --threads 3 --grpc-addr 127.0.0.1:1 \
+         --http-addr [::1]:2 --language NL --task translate --chunk-duration 20s --chunk-overlap 500ms --timeout 2m \
+         --max-audio-duration 1h --max-message-size 1000 --max-concurrent 4 --queue-limit 0 --drain-timeout 0s \
+         --log-format json --log-level debug",
+    );
+    let said = format!("{config:?}");
+    for part in [
+        "\"/m\"",
+        "Some(\"n\")",
+        "sha256:00",
+        "threads: 3",
+        "127.0.0.1:1",
+        "[::1]:2",
+        "Code(\"nl\")",
+        "Translate",
+        "chunk_duration: 20s",
+        "chunk_overlap: 500ms",
+        "timeout: 120s",
+        "max_audio_duration: 3600s",
+        "max_message_size: 1000",
+        "max_concurrent: 4",
+        "queue_limit: 0",
+        "drain_timeout: 0ns",
+        "Json",
+        "\"debug\"",
+    ] {
+        assert!(said.contains(part), "{part} is missing in {said}");
+    }
+}
+
+#[test]
+fn values_that_cannot_work_are_refused() {
+    for flags in [
+        "--max-concurrent 0",
+        "--timeout 0s",
+        "--max-audio-duration 0s",
+        "--timeout soon",
+        "--task sing",
+    ] {
+        assert!(
+            parse(&format!("parlance-server serve --model /m {flags}")).is_err(),
+            "{flags}"
+        );
+    }
+}
+
+#[test]
+fn fetch_needs_one_source_and_a_bundled_one_a_destination() {
+    let fetch = |flags: &str| parse(&format!("parlance-server fetch {flags}"));
+    for wrong in ["", "--to /t", "--bundled a", "--bundled a --from /f --to /t"] {
+        assert!(fetch(wrong).is_err(), "{wrong:?}");
+    }
+    let request = |flags: &str| match fetch(flags) {
+        Ok(Command::Fetch(args)) => args.into_request(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(request("--from /f").source, fetch::Source::Directory("/f".into()));
+    let bundled = request("--bundled a --to /t --digest sha256:1 --report /r");
+    assert_eq!(bundled.source, fetch::Source::Bundled("a".into()));
+    assert_eq!(
+        (bundled.to, bundled.report),
+        (Some("/t".into()), Some("/r".into()))
+    );
+    assert_eq!(bundled.digest.as_deref(), Some("sha256:1"));
+}

@@ -1,0 +1,103 @@
+//! HTTP requests in; answers in the words of the OpenAI API out, and health and metrics for the cluster beside it.
+//! Handles no audio itself: `transcriber` does.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{DefaultBodyLimit, Path, State},
+    http::{StatusCode, Uri, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    metrics,
+    model::Model,
+    status::Failure,
+    transcriber::{Phase, Transcriber},
+};
+
+mod form;
+mod transcriptions;
+
+/// Every path of the HTTP port.
+pub fn router(transcriber: Arc<Transcriber>) -> Router {
+    let limit = DefaultBodyLimit::max(transcriber.settings().max_message_size);
+    Router::new()
+        .route(
+            "/v1/audio/transcriptions",
+            post(transcriptions::create).layer(limit),
+        )
+        .route("/v1/models", get(models))
+        .route("/v1/models/{name}", get(model))
+        .route("/health/live", get(async || Json(json!({ "status": "live" }))))
+        .route("/health/ready", get(ready))
+        .route("/metrics", get(scrape))
+        .fallback(async |uri: Uri| Failure::UnknownPath(uri.path().to_owned()).to_response(""))
+        .method_not_allowed_fallback(async |uri: Uri| {
+            Failure::WrongMethod(uri.path().to_owned()).to_response("")
+        })
+        .with_state(transcriber)
+}
+
+async fn ready(State(transcriber): State<Arc<Transcriber>>) -> Response {
+    let (code, status, reason) = match transcriber.phase() {
+        Phase::Ready => (StatusCode::OK, "ready", None),
+        Phase::Loading => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "loading",
+            Some("the model is being loaded"),
+        ),
+        Phase::Draining => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "draining",
+            Some("the server is shutting down"),
+        ),
+    };
+    (code, Json(json!({ "status": status, "reason": reason }))).into_response()
+}
+
+async fn scrape(State(transcriber): State<Arc<Transcriber>>) -> Response {
+    match transcriber.metrics().encode(transcriber.admission().load()) {
+        Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+        Err(error) => Failure::Internal(error.to_string()).to_response(""),
+    }
+}
+
+async fn models(State(transcriber): State<Arc<Transcriber>>) -> Response {
+    match transcriber.model() {
+        Ok(model) => Json(json!({ "object": "list", "data": [card(&model)] })).into_response(),
+        Err(failure) => failure.to_response(""),
+    }
+}
+
+async fn model(State(transcriber): State<Arc<Transcriber>>, Path(name): Path<String>) -> Response {
+    let found = transcriber
+        .model()
+        .and_then(|model| served(&model, &name).map(|()| card(&model)));
+    match found {
+        Ok(card) => Json(card).into_response(),
+        Err(failure) => failure.to_response(""),
+    }
+}
+
+/// The name under which clients of the OpenAI API ask for Whisper, whatever Whisper there is.
+const ANY_WHISPER: &str = "whisper-1";
+
+/// Whether `name` means the model that is served.
+fn served(model: &Model, name: &str) -> Result<(), Failure> {
+    let served = &model.facts().name;
+    if name == served || name == ANY_WHISPER {
+        return Ok(());
+    }
+    Err(Failure::UnknownModel {
+        asked: name.to_owned(),
+        served: served.clone(),
+    })
+}
+
+fn card(model: &Model) -> Value {
+    json!({ "id": model.facts().name, "object": "model", "created": 0, "owned_by": "parlance" })
+}

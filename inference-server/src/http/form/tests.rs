@@ -1,0 +1,103 @@
+//! Forms as clients send them.
+
+use axum::{body::Body, extract::FromRequest, http::Request};
+
+use super::*;
+use crate::status::{Code, Field as At};
+
+const LIMIT: usize = 4096;
+
+async fn read_parts(parts: &[(&str, &[u8])]) -> Result<Form, Failure> {
+    let mut body = Vec::new();
+    for (name, value) in parts {
+        body.extend(format!("--XX\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n").bytes());
+        body.extend_from_slice(value);
+        body.extend(b"\r\n");
+    }
+    body.extend(b"--XX--\r\n");
+    read_body(body).await
+}
+
+async fn read_body(body: Vec<u8>) -> Result<Form, Failure> {
+    let request = Request::post("/").header("content-type", "multipart/form-data; boundary=XX");
+    let mut request = request.body(Body::from(body)).unwrap();
+    axum::extract::DefaultBodyLimit::max(LIMIT).apply(&mut request);
+    read(Multipart::from_request(request, &()).await.unwrap(), LIMIT).await
+}
+
+/// The field that the refusal names, and its sentence.
+async fn refused(parts: &[(&str, &[u8])]) -> (String, String) {
+    match read_parts(parts).await {
+        Err(Failure::InvalidArgument {
+            message,
+            field: At::Named(name),
+        }) => (name, message),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn every_field_that_is_followed_is_read() {
+    let form = read_parts(&[
+        ("model", b"whisper-1"),
+        ("language", b"en"),
+        ("response_format", b"text"),
+        ("temperature", b"0.0"),
+        ("stream", b"false"),
+        ("file", b"RIFF\r\n--X"),
+    ])
+    .await
+    .unwrap();
+    let expected = Form {
+        file: Bytes::from_static(b"RIFF\r\n--X"),
+        model: Some("whisper-1".into()),
+        language: Some("en".into()),
+        response_format: ResponseFormat::Text,
+    };
+    assert_eq!(form, expected);
+    let least = read_parts(&[("file", b"")]).await.unwrap();
+    assert_eq!(least, Form::default());
+}
+
+#[tokio::test]
+async fn what_is_not_followed_is_refused_by_name() {
+    let file: (&str, &[u8]) = ("file", b"x");
+    for (name, value) in [
+        ("response_format", "verbose_json"),
+        ("response_format", "srt"),
+        ("temperature", "0.7"),
+        ("temperature", "warm"),
+        ("stream", "true"),
+        ("prompt", "hello"),
+        ("timestamp_granularities[]", "word"),
+        ("", "x"),
+    ] {
+        let (named, sentence) = refused(&[file, (name, value.as_bytes())]).await;
+        assert_eq!(named, name, "{sentence}");
+        assert!(sentence.contains("not supported"), "{sentence}");
+    }
+}
+
+#[tokio::test]
+async fn a_form_without_a_file_or_with_a_field_twice_is_refused() {
+    assert_eq!(refused(&[("model", b"whisper-1")]).await.0, "file");
+    assert_eq!(refused(&[("model", b"a"), ("model", b"b")]).await.0, "model");
+    assert_eq!(refused(&[("file", b"a"), ("file", b"b")]).await.0, "file");
+}
+
+#[tokio::test]
+async fn values_that_are_long_or_no_text_are_refused() {
+    assert_eq!(
+        refused(&[("language", &[b'e'; MAX_VALUE + 1])]).await.0,
+        "language"
+    );
+    assert_eq!(refused(&[("language", b"\xff")]).await.0, "language");
+}
+
+#[tokio::test]
+async fn a_form_that_is_cut_off_or_too_large_is_refused() {
+    let cut = b"--XX\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nabc".to_vec();
+    assert_eq!(read_body(cut).await.unwrap_err().code(), Code::InvalidArgument);
+    let large = read_parts(&[("file", &[0; LIMIT])]).await;
+    assert_eq!(large.unwrap_err(), Failure::TooLarge { limit: LIMIT });
+}

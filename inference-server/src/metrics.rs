@@ -1,0 +1,289 @@
+//! What happened to requests in; the text that Prometheus scrapes out. Labels are bounded: never a request's own words.
+
+use std::{
+    sync::atomic::AtomicU64,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+use crate::{
+    admission::Load,
+    model::ModelFacts,
+    status::{Code, code_name},
+};
+
+/// The media type of [`Metrics::encode`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The ways to ask for a transcript.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(missing_docs)] // each is the method or path that `Api::name` writes
+pub enum Api {
+    Transcribe,
+    StreamingTranscribe,
+    HttpTranscriptions,
+}
+
+impl Api {
+    /// The name in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Api::Transcribe => "Transcribe",
+            Api::StreamingTranscribe => "StreamingTranscribe",
+            Api::HttpTranscriptions => "HttpTranscriptions",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    api: Api,
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByApi {
+    api: Api,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ModelLabels {
+    name: String,
+    digest: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BuildLabels {
+    version: &'static str,
+}
+
+type Seconds = Gauge<f64, AtomicU64>;
+
+/// Every metric of the server.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<Outcome, Counter>,
+    duration: Family<ByApi, Histogram>,
+    queue_wait: Histogram,
+    audio: Family<ByApi, Counter<f64, AtomicU64>>,
+    real_time_factor: Family<ByApi, Histogram>,
+    running: Gauge,
+    queued: Gauge,
+    model: Family<ModelLabels, Gauge>,
+    model_load: Seconds,
+}
+
+/// What one request was, once it is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Finished {
+    /// How it was asked.
+    pub api: Api,
+    /// How it ended.
+    pub code: Code,
+    /// From arrival to the end.
+    pub took: Duration,
+    /// Length of the audio that was transcribed.
+    pub audio: Duration,
+    /// Time that the model worked on it.
+    pub work: Duration,
+}
+
+const LATENCIES: [f64; 14] = [
+    0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
+];
+const FACTORS: [f64; 11] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.8, 1.0, 2.0, 5.0];
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Registers every metric; nothing has happened yet.
+    pub fn new() -> Self {
+        let latency: fn() -> Histogram = || Histogram::new(LATENCIES);
+        let factor: fn() -> Histogram = || Histogram::new(FACTORS);
+        let mut metrics = Metrics {
+            registry: Registry::with_prefix("parlance"),
+            requests: Family::default(),
+            duration: Family::new_with_constructor(latency),
+            queue_wait: latency(),
+            audio: Family::default(),
+            real_time_factor: Family::new_with_constructor(factor),
+            running: Gauge::default(),
+            queued: Gauge::default(),
+            model: Family::default(),
+            model_load: Gauge::default(),
+        };
+        metrics.register();
+        metrics
+    }
+
+    fn register(&mut self) {
+        let Self {
+            registry,
+            requests,
+            duration,
+            queue_wait,
+            audio,
+            real_time_factor,
+            running,
+            queued,
+            model,
+            model_load,
+        } = self;
+        let build: Family<BuildLabels, Gauge> = Family::default();
+        build
+            .get_or_create(&BuildLabels {
+                version: env!("CARGO_PKG_VERSION"),
+            })
+            .set(1);
+        let start = Seconds::default();
+        start.set(
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_secs_f64(),
+        );
+
+        registry.register(
+            "requests",
+            "Requests that have ended, by API and gRPC code",
+            requests.clone(),
+        );
+        let s = Unit::Seconds;
+        registry.register_with_unit(
+            "request_duration",
+            "From arrival to the end of a request",
+            s.clone(),
+            duration.clone(),
+        );
+        registry.register_with_unit(
+            "queue_wait",
+            "Time that requests waited for a permit",
+            s.clone(),
+            queue_wait.clone(),
+        );
+        registry.register_with_unit("audio", "Audio that was transcribed", s.clone(), audio.clone());
+        let help = "Time that the model worked, divided by the length of the audio";
+        registry.register("real_time_factor", help, real_time_factor.clone());
+        registry.register("requests_running", "Requests that hold a permit", running.clone());
+        registry.register(
+            "requests_queued",
+            "Requests that wait for a permit",
+            queued.clone(),
+        );
+        registry.register("model_info", "The model that is served; 1", model.clone());
+        let help = "Time that loading the model took";
+        registry.register_with_unit("model_load", help, s.clone(), model_load.clone());
+        registry.register("build_info", "The version of the server; 1", build);
+        let help = "When the process started, since the Unix epoch";
+        registry.register_with_unit("process_start_time", help, s, start);
+    }
+
+    /// Counts a request that is over.
+    pub fn finished(&self, finished: Finished) {
+        let Finished {
+            api,
+            code,
+            took,
+            audio,
+            work,
+        } = finished;
+        self.requests
+            .get_or_create(&Outcome {
+                api,
+                code: code_name(code),
+            })
+            .inc();
+        self.duration
+            .get_or_create(&ByApi { api })
+            .observe(took.as_secs_f64());
+        if !audio.is_zero() {
+            self.audio
+                .get_or_create(&ByApi { api })
+                .inc_by(audio.as_secs_f64());
+            let factor = work.as_secs_f64() / audio.as_secs_f64();
+            self.real_time_factor
+                .get_or_create(&ByApi { api })
+                .observe(factor);
+        }
+    }
+
+    /// Counts the wait of a request that got its permit.
+    pub fn waited(&self, wait: Duration) {
+        self.queue_wait.observe(wait.as_secs_f64());
+    }
+
+    /// Says which model is served.
+    pub fn loaded(&self, facts: &ModelFacts, took: Duration) {
+        let labels = ModelLabels {
+            name: facts.name.clone(),
+            digest: facts.digest.clone(),
+        };
+        self.model.get_or_create(&labels).set(1);
+        self.model_load.set(took.as_secs_f64());
+    }
+
+    /// The text for a scrape, with the load of this moment.
+    pub fn encode(&self, load: Load) -> Result<String, std::fmt::Error> {
+        self.running.set(i64::try_from(load.running).unwrap_or(i64::MAX));
+        self.queued.set(i64::try_from(load.queued).unwrap_or(i64::MAX));
+        let mut text = String::new();
+        text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happened_is_in_the_text_with_units_in_the_names() {
+        let metrics = Metrics::new();
+        let second = Duration::from_secs(1);
+        let ok = Finished {
+            api: Api::Transcribe,
+            code: Code::Ok,
+            took: second,
+            audio: second * 4,
+            work: second,
+        };
+        metrics.finished(ok);
+        metrics.finished(Finished {
+            code: Code::ResourceExhausted,
+            audio: Duration::ZERO,
+            ..ok
+        });
+        metrics.waited(second);
+        let text = metrics
+            .encode(Load {
+                running: 1,
+                queued: 2,
+            })
+            .unwrap();
+        for line in [
+            "parlance_requests_total{api=\"Transcribe\",code=\"OK\"} 1",
+            "parlance_requests_total{api=\"Transcribe\",code=\"RESOURCE_EXHAUSTED\"} 1",
+            "parlance_request_duration_seconds_count{api=\"Transcribe\"} 2",
+            "parlance_audio_seconds_total{api=\"Transcribe\"} 4.0",
+            "parlance_real_time_factor_sum{api=\"Transcribe\"} 0.25",
+            "parlance_queue_wait_seconds_count 1",
+            "parlance_requests_running 1",
+            "parlance_requests_queued 2",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
+        }
+        assert!(
+            text.contains("parlance_process_start_time_seconds ") && text.ends_with("# EOF\n"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,7 @@
+//! What the build generates from `proto/`: the messages, the service and a client. Nothing is written by hand here.
+#![allow(missing_docs, unreachable_pub, clippy::all)]
+
+tonic::include_proto!("parlance.v1");
+
+/// The compiled `.proto` files, for reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("parlance_descriptor");

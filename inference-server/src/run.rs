@@ -1,0 +1,343 @@
+//! A command in; its outcome out. For `serve` that is the whole life of the server: it listens at once, loads its model,
+//! serves, and on SIGTERM finishes what runs and leaves. Serves no request itself.
+
+use std::{
+    future::pending,
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::serve::ListenerExt;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::TcpIncoming;
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use crate::{
+    admission::Admission,
+    bundled::NotBundled,
+    cli::Command,
+    fetch::{self, FetchError},
+    http,
+    inspect::{self, InspectError},
+    model::{Model, ModelError},
+    pipeline::{Live, Options, PipelineError},
+    service,
+    telemetry::{self, LogFormat},
+    transcribe::{self, TranscribeError},
+    transcriber::{Settings, Transcriber},
+};
+
+/// After the work is done, how long connections may take to close.
+const CLOSING: Duration = Duration::from_secs(3);
+/// How often an idle HTTP/2 connection is asked whether its client is alive, and how long the answer may take.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
+
+/// What `serve` is to be.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)] // each field is the flag of its name
+pub struct Config {
+    pub model: PathBuf,
+    pub model_name: Option<String>,
+    pub digest: Option<String>,
+    pub threads: usize,
+    pub grpc_addr: SocketAddr,
+    pub http_addr: SocketAddr,
+    pub settings: Settings,
+    pub max_concurrent: usize,
+    pub queue_limit: usize,
+    pub drain_timeout: Duration,
+    pub log_format: LogFormat,
+    pub log_level: String,
+}
+
+/// Why a command failed, in one sentence.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // each variant is its sentence
+pub enum Error {
+    #[error(transparent)]
+    NotBundled(#[from] NotBundled),
+    #[error("the log level cannot be read: {0}")]
+    LogLevel(#[from] tracing_subscriber::filter::ParseError),
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error("cannot load the model in {}: {source}", model.display())]
+    Load { model: PathBuf, source: ModelError },
+    #[error("the model in {} has the digest {actual}, but {expected} was asked for", model.display())]
+    Digest {
+        model: PathBuf,
+        expected: String,
+        actual: String,
+    },
+    #[error("the model cannot follow the server's options: {0}")]
+    Options(#[from] PipelineError),
+    #[error("loading the model panicked; the line above tells where")]
+    LoadPanicked,
+    #[error("the reflection service cannot be built: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    #[error("the server stopped by itself: {0}")]
+    Stopped(String),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Transcribe(#[from] TranscribeError),
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+}
+
+/// Runs a command to its end.
+pub fn command(command: Command) -> Result<(), Error> {
+    let out = &mut io::stdout().lock();
+    match command {
+        Command::Serve(args) => serve(args.into_config()?),
+        Command::Transcribe(args) => Ok(transcribe::run(&args.into_request(), out)?),
+        Command::Inspect(args) => {
+            let (dir, format) = args.into_request();
+            Ok(inspect::run(&dir, format, out)?)
+        }
+        Command::Fetch(args) => {
+            fetch::run(&args.into_request())?;
+            Ok(())
+        }
+    }
+}
+
+fn serve(config: Config) -> Result<(), Error> {
+    telemetry::init(config.log_format, &config.log_level)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(async {
+        let signals = signals()?;
+        Server::bind(config).await?.run(signals).await
+    });
+    // A worker that does not look at its switch must not keep the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// One message for each SIGTERM or SIGINT.
+fn signals() -> io::Result<mpsc::Receiver<()>> {
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (sender, receiver) = mpsc::channel(2);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+            if sender.send(()).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(receiver)
+}
+
+/// A server that listens, and does not answer yet.
+pub struct Server {
+    config: Config,
+    transcriber: Arc<Transcriber>,
+    health: HealthReporter,
+    grpc: TcpListener,
+    http: TcpListener,
+}
+
+impl Server {
+    /// Takes both ports.
+    pub async fn bind(config: Config) -> Result<Self, Error> {
+        let listen = async |address| {
+            TcpListener::bind(address)
+                .await
+                .map_err(|source| Error::Listen { address, source })
+        };
+        let (grpc, http) = (listen(config.grpc_addr).await?, listen(config.http_addr).await?);
+        let admission = Admission::new(config.max_concurrent, config.queue_limit);
+        let transcriber = Arc::new(Transcriber::new(config.settings.clone(), admission));
+        Ok(Server {
+            config,
+            transcriber,
+            health: HealthReporter::new(),
+            grpc,
+            http,
+        })
+    }
+
+    /// Where gRPC and HTTP listen.
+    pub fn addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
+        Ok((self.grpc.local_addr()?, self.http.local_addr()?))
+    }
+
+    /// Lives until `shutdown` says so: once to finish what runs, twice to leave at once.
+    pub async fn run(self, mut shutdown: mpsc::Receiver<()>) -> Result<(), Error> {
+        let (grpc_addr, http_addr) = self.addresses()?;
+        let Self {
+            config,
+            transcriber,
+            mut health,
+            grpc,
+            http,
+        } = self;
+        report(&health, ServingStatus::NotServing).await;
+        let close = CancellationToken::new();
+        let mut servers = start(&transcriber, &health, grpc, http, &close)?;
+        tracing::info!(grpc = %grpc_addr, http = %http_addr, "listening");
+
+        tokio::select! {
+            loaded = load(&config, &transcriber) => loaded?,
+            _ = shutdown.recv() => return Ok(()),
+            ended = servers.join_next() => return Err(stopped(ended)),
+        }
+        report(&health, ServingStatus::Serving).await;
+        tokio::select! {
+            _ = shutdown.recv() => {}
+            ended = servers.join_next() => return Err(stopped(ended)),
+        }
+
+        transcriber.drain();
+        report(&health, ServingStatus::NotServing).await;
+        drain(&transcriber, config.drain_timeout, &mut shutdown).await;
+        close.cancel();
+        for name in NAMES {
+            // Ends the clients' watches, which would keep their connections open.
+            health.clear_service_status(name).await;
+        }
+        let closed = async { while servers.join_next().await.is_some() {} };
+        let in_time = timeout(CLOSING, closed).await.is_ok();
+        tracing::info!(all_connections_closed = in_time, "stopped");
+        Ok(())
+    }
+}
+
+/// The names under which health is reported: the whole server, and the service.
+const NAMES: [&str; 2] = ["", service::SERVICE_NAME];
+
+async fn report(health: &HealthReporter, status: ServingStatus) {
+    for name in NAMES {
+        health.set_service_status(name, status).await;
+    }
+}
+
+type Servers = JoinSet<Result<(), String>>;
+
+/// Both servers, each on a task of its own, until `close`.
+fn start(
+    transcriber: &Arc<Transcriber>,
+    health: &HealthReporter,
+    grpc: TcpListener,
+    http: TcpListener,
+    close: &CancellationToken,
+) -> Result<Servers, Error> {
+    let mut servers = JoinSet::new();
+    let incoming = TcpIncoming::from(grpc)
+        .with_nodelay(Some(true))
+        .with_keepalive(Some(KEEPALIVE.0));
+    let grpc = tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE.0))
+        .http2_keepalive_timeout(Some(KEEPALIVE.1))
+        .add_routes(service::routes(transcriber, health)?)
+        .serve_with_incoming_shutdown(incoming, close.clone().cancelled_owned());
+    servers.spawn(async { grpc.await.map_err(|error| format!("gRPC: {error}")) });
+
+    let http = http.tap_io(|stream| {
+        // Without it the connection is only slower.
+        let _ = stream.set_nodelay(true);
+    });
+    let http = axum::serve(http, http::router(transcriber.clone()))
+        .with_graceful_shutdown(close.clone().cancelled_owned());
+    servers.spawn(async { http.await.map_err(|error| format!("HTTP: {error}")) });
+    Ok(servers)
+}
+
+fn stopped(ended: Option<Result<Result<(), String>, tokio::task::JoinError>>) -> Error {
+    Error::Stopped(match ended {
+        Some(Ok(Err(error))) => error,
+        Some(Err(panicked)) => panicked.to_string(),
+        Some(Ok(Ok(()))) | None => "it ended without an error".to_owned(),
+    })
+}
+
+/// Loads the model beside the servers, which say meanwhile that they are not ready.
+async fn load(config: &Config, transcriber: &Transcriber) -> Result<(), Error> {
+    let started = Instant::now();
+    let Config {
+        model: dir,
+        model_name: name,
+        digest,
+        threads,
+        settings,
+        ..
+    } = config.clone();
+    let loading =
+        tokio::task::spawn_blocking(move || load_model(&dir, threads, name, digest, &settings.options));
+    let model = loading.await.map_err(|_| Error::LoadPanicked)??;
+    let took = started.elapsed();
+    let facts = model.facts();
+    tracing::info!(
+        model = facts.name,
+        digest = facts.digest,
+        bytes = facts.size_bytes,
+        files = facts.files,
+        took_seconds = took.as_secs_f64(),
+        "ready"
+    );
+    transcriber.ready(model, took);
+    Ok(())
+}
+
+fn load_model(
+    dir: &Path,
+    threads: usize,
+    name: Option<String>,
+    digest: Option<String>,
+    options: &Options,
+) -> Result<Model, Error> {
+    let mut model = Model::load(dir, threads).map_err(|source| Error::Load {
+        model: dir.to_owned(),
+        source,
+    })?;
+    let actual = &model.facts().digest;
+    if let Some(expected) = digest
+        && expected != *actual
+    {
+        return Err(Error::Digest {
+            model: dir.to_owned(),
+            expected,
+            actual: actual.clone(),
+        });
+    }
+    if let Some(name) = name {
+        model.set_name(name);
+    }
+    Live::new(&model, options)?;
+    Ok(model)
+}
+
+/// Waits for what runs, but not for ever.
+async fn drain(transcriber: &Transcriber, limit: Duration, shutdown: &mut mpsc::Receiver<()>) {
+    let load = transcriber.admission().load();
+    tracing::info!(running = load.running, queued = load.queued, "draining");
+    let again = async {
+        if shutdown.recv().await.is_none() {
+            pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = transcriber.admission().idle() => return,
+        () = sleep(limit) => {}
+        () = again => {}
+    }
+    let load = transcriber.admission().load();
+    tracing::warn!(
+        running = load.running,
+        queued = load.queued,
+        "out of time: what still runs is cut off"
+    );
+    transcriber.stop();
+}

@@ -1,0 +1,188 @@
+//! Calls in, before a byte of their audio is read; the same calls with a place in the queue out, or refused.
+//! So that memory is bounded too: no more requests send their audio at a time than there are places.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue},
+    middleware::Next,
+    response::Response,
+};
+use tokio::time::timeout_at;
+use tonic::Status;
+
+use crate::{
+    admission::Place,
+    call::{self, Call},
+    metrics::Api,
+    status::{Code, Failure},
+    transcriber::{Settings, Transcriber},
+};
+
+const GRPC_STATUS: &str = "grpc-status";
+
+/// What the gate hands to the method behind it, once.
+#[derive(Clone)]
+struct Arrival(Arc<Mutex<Option<(Call, Place)>>>);
+
+impl Arrival {
+    fn take(&self) -> Option<(Call, Place)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// What the gate handed over for this request.
+pub(super) fn arrival<T>(request: &mut tonic::Request<T>) -> Result<(Call, Place), Status> {
+    let arrival = request
+        .extensions_mut()
+        .remove::<Arrival>()
+        .and_then(|arrival| arrival.take());
+    arrival.ok_or_else(|| Failure::Internal("a request came past the gate".to_owned()).to_status(""))
+}
+
+/// Gives a call of the methods that transcribe its place, its deadline and its id; lets the others through.
+pub(super) async fn gate(
+    State(transcriber): State<Arc<Transcriber>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let Some(api) = api(request.uri().path()) else {
+        return next.run(request).await;
+    };
+    let time = time_allowed(api, request.headers(), transcriber.settings());
+    let call = Call::begin(transcriber.metrics().clone(), api, request.headers(), time);
+    let (id, deadline) = (call.request_id().to_owned(), call.deadline());
+    let place = match transcriber.enter() {
+        Ok(place) => place,
+        Err(failure) => return refuse(call, &failure, &id),
+    };
+    let arrival = Arrival(Arc::new(Mutex::new(Some((call, place)))));
+    request.extensions_mut().insert(arrival.clone());
+    let answered = timeout_at(deadline.into(), next.run(request)).await;
+    match (answered, arrival.take()) {
+        (Ok(response), None) => with_id(response, &id),
+        (Ok(response), Some((call, _place))) => unread(response, call, &id, transcriber.settings()),
+        (Err(_), Some((call, _place))) => refuse(call, &Failure::deadline("the request was received"), &id),
+        // The method had it and was dropped with its call, which has counted itself.
+        (Err(_), None) => say(&Failure::deadline("the request was served"), &id),
+    }
+}
+
+/// The answer of tonic to a message that never reached its method: too large, or no message at all.
+fn unread(response: Response, call: Call, id: &str, settings: &Settings) -> Response {
+    let code = response
+        .headers()
+        .get(GRPC_STATUS)
+        .map_or(Code::Unknown, |code| Code::from_bytes(code.as_bytes()));
+    // tonic says OUT_OF_RANGE for what every other gRPC server calls RESOURCE_EXHAUSTED.
+    if code == Code::OutOfRange {
+        return refuse(
+            call,
+            &Failure::TooLarge {
+                limit: settings.max_message_size,
+            },
+            id,
+        );
+    }
+    call.end(code);
+    with_id(response, id)
+}
+
+fn refuse(call: Call, failure: &Failure, id: &str) -> Response {
+    call.fail(failure);
+    say(failure, id)
+}
+
+fn say(failure: &Failure, id: &str) -> Response {
+    with_id(failure.to_status(id).into_http(), id)
+}
+
+fn with_id(mut response: Response, id: &str) -> Response {
+    response
+        .headers_mut()
+        .insert(call::REQUEST_ID, call::header_value(id));
+    response
+}
+
+fn api(path: &str) -> Option<Api> {
+    let method = path
+        .strip_prefix('/')?
+        .strip_prefix(super::SERVICE_NAME)?
+        .strip_prefix('/')?;
+    match method {
+        "Transcribe" => Some(Api::Transcribe),
+        "StreamingTranscribe" => Some(Api::StreamingTranscribe),
+        _ => None,
+    }
+}
+
+/// The client's deadline or the server's, whichever is sooner. A stream may last as long as the longest audio, and the
+/// timeout more.
+fn time_allowed(api: Api, headers: &HeaderMap, settings: &Settings) -> Duration {
+    let server = match api {
+        Api::StreamingTranscribe => settings.max_audio_duration.saturating_add(settings.timeout),
+        Api::Transcribe | Api::HttpTranscriptions => settings.timeout,
+    };
+    headers
+        .get("grpc-timeout")
+        .and_then(grpc_timeout)
+        .map_or(server, |client| client.min(server))
+}
+
+/// At most eight digits and a unit, as the gRPC protocol has it.
+fn grpc_timeout(value: &HeaderValue) -> Option<Duration> {
+    let (digits, unit) = value
+        .to_str()
+        .ok()?
+        .split_at_checked(value.len().checked_sub(1)?)?;
+    if digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let amount: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(amount * 3600)),
+        "M" => Some(Duration::from_secs(amount * 60)),
+        "S" => Some(Duration::from_secs(amount)),
+        "m" => Some(Duration::from_millis(amount)),
+        "u" => Some(Duration::from_micros(amount)),
+        "n" => Some(Duration::from_nanos(amount)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_of_the_protocol_are_read_and_others_ignored() {
+        let read = |text: &str| grpc_timeout(&HeaderValue::from_str(text).unwrap());
+        assert_eq!(read("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
+        assert_eq!(read("2M"), Some(Duration::from_secs(120)));
+        assert_eq!(read("3S"), Some(Duration::from_secs(3)));
+        assert_eq!(read("20m"), Some(Duration::from_millis(20)));
+        assert_eq!(read("5u"), Some(Duration::from_micros(5)));
+        assert_eq!(read("7n"), Some(Duration::from_nanos(7)));
+        for bad in ["", "S", "10", "10x", "-1S", "123456789S", "1.5S", "1é"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_the_methods_that_transcribe_are_gated() {
+        assert_eq!(
+            api("/parlance.v1.Transcription/Transcribe"),
+            Some(Api::Transcribe)
+        );
+        assert_eq!(
+            api("/parlance.v1.Transcription/StreamingTranscribe"),
+            Some(Api::StreamingTranscribe)
+        );
+        assert_eq!(api("/parlance.v1.Transcription/GetModel"), None);
+        assert_eq!(api("/grpc.health.v1.Health/Check"), None);
+    }
+}

@@ -1,0 +1,265 @@
+//! Audio of one request in; its transcript out: admission, a thread of its own, deadline and cancellation around `pipeline`.
+//! Both APIs go through here. Knows neither gRPC nor HTTP.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::watch, task::spawn_blocking, time::timeout_at};
+use tokio_util::{bytes::Bytes, sync::CancellationToken};
+
+use crate::{
+    admission::{Admission, Permit, Place},
+    audio,
+    call::Call,
+    metrics::Metrics,
+    model::Model,
+    pipeline::{self, Cancel, Options, Transcript},
+    status::Failure,
+};
+
+/// Where the server is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The model is being loaded.
+    Loading,
+    /// Requests are served.
+    Ready,
+    /// What runs is finished, nothing new begins.
+    Draining,
+}
+
+/// What bounds a request, and what it does where it says nothing.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Language, task and windows of a request that does not say.
+    pub options: Options,
+    /// The longest that a request may take, from arrival to end.
+    pub timeout: Duration,
+    /// The longest audio.
+    pub max_audio_duration: Duration,
+    /// The largest message or upload, in bytes.
+    pub max_message_size: usize,
+}
+
+/// The model and everything that is shared between requests.
+pub struct Transcriber {
+    settings: Settings,
+    admission: Arc<Admission>,
+    metrics: Arc<Metrics>,
+    model: OnceLock<Arc<Model>>,
+    phase: watch::Sender<Phase>,
+    stop: CancellationToken,
+}
+
+const LOADING: Failure = Failure::Unavailable("the server is still loading its model");
+const DRAINING: Failure = Failure::Unavailable("the server is shutting down");
+
+impl Transcriber {
+    /// A server that has no model yet.
+    pub fn new(settings: Settings, admission: Arc<Admission>) -> Self {
+        Transcriber {
+            settings,
+            admission,
+            metrics: Arc::new(Metrics::new()),
+            model: OnceLock::new(),
+            phase: watch::Sender::new(Phase::Loading),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    /// The bounds and defaults.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The metrics.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// The queue.
+    pub fn admission(&self) -> &Arc<Admission> {
+        &self.admission
+    }
+
+    /// Where the server is in its life.
+    pub fn phase(&self) -> Phase {
+        *self.phase.borrow()
+    }
+
+    /// The model is there: requests may come.
+    pub fn ready(&self, model: Model, load_time: Duration) {
+        self.metrics.loaded(model.facts(), load_time);
+        if self.model.set(Arc::new(model)).is_ok() {
+            self.phase.send_replace(Phase::Ready);
+        }
+    }
+
+    /// Nothing new begins from now on.
+    pub fn drain(&self) {
+        self.phase.send_replace(Phase::Draining);
+    }
+
+    /// What still runs ends now, as UNAVAILABLE.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Done once [`Transcriber::stop`] was called.
+    pub async fn stopped(&self) -> Failure {
+        self.stop.cancelled().await;
+        DRAINING
+    }
+
+    /// The model, once there is one.
+    pub fn model(&self) -> Result<Arc<Model>, Failure> {
+        self.model.get().cloned().ok_or(LOADING)
+    }
+
+    /// A place in the queue for a new request.
+    pub fn enter(&self) -> Result<Place, Failure> {
+        match self.phase() {
+            Phase::Loading => Err(LOADING),
+            Phase::Draining => Err(DRAINING),
+            Phase::Ready => Ok(self.admission.enter()?),
+        }
+    }
+
+    /// Waits for the permit to work, as long as the request may take.
+    pub async fn permit(&self, place: Place, call: &mut Call) -> Result<Permit, Failure> {
+        let asked = Instant::now();
+        let permit = tokio::select! {
+            permit = timeout_at(call.deadline().into(), place.permit()) => {
+                permit.map_err(|_| Failure::deadline("the request waited in the queue"))?
+            }
+            failure = self.stopped() => return Err(failure),
+        };
+        call.admitted(asked.elapsed());
+        Ok(permit)
+    }
+
+    /// Transcribes a whole recording.
+    pub async fn transcribe(
+        &self,
+        place: Place,
+        audio: Bytes,
+        options: Options,
+        call: &mut Call,
+    ) -> Result<Transcript, Failure> {
+        let model = self.model()?;
+        let max = self.settings.max_audio_duration;
+        let permit = self.permit(place, call).await?;
+        let work = on_worker(permit, call.deadline(), move |cancel| {
+            let pcm = audio::decode(&audio, max)?;
+            drop(audio);
+            let started = Instant::now();
+            let transcript = pipeline::transcribe(&model, &pcm, &options, cancel)?;
+            Ok((transcript, started.elapsed()))
+        });
+        let (transcript, took) = tokio::select! {
+            done = work => done?,
+            failure = self.stopped() => return Err(failure),
+        };
+        call.transcribed(transcript.audio_duration, took);
+        Ok(transcript)
+    }
+}
+
+/// Throws the switch when it is dropped: whoever waited for the work is gone.
+pub struct CancelOnDrop(pub Cancel);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+/// Runs `work` on a thread that may block. It keeps the permit until the work has truly ended, which the returned future
+/// does not wait for: at the deadline it fails, and dropping it (or that) stops the work at its next check.
+pub async fn on_worker<T: Send + 'static>(
+    permit: Permit,
+    deadline: Instant,
+    work: impl FnOnce(&Cancel) -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let cancel = Cancel::new().with_deadline(Some(deadline));
+    let _guard = CancelOnDrop(cancel.clone());
+    let job = spawn_blocking(move || {
+        let _permit = permit;
+        work(&cancel)
+    });
+    match timeout_at(deadline.into(), job).await {
+        Ok(Ok(done)) => done,
+        Ok(Err(panicked)) => Err(Failure::Internal(format!("a worker panicked: {panicked}"))),
+        Err(_) => Err(Failure::deadline("the audio was transcribed")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::status::Code;
+
+    fn later() -> Instant {
+        Instant::now() + Duration::from_secs(3600)
+    }
+
+    async fn permit(admission: &Arc<Admission>) -> Permit {
+        admission.enter().expect("a place").permit().await
+    }
+
+    fn until_stopped(cancel: &Cancel) -> Result<(), Failure> {
+        loop {
+            cancel.check()?;
+            std::thread::yield_now();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_internal_and_gives_its_permit_back() {
+        let admission = Admission::new(1, 0);
+        let failed = on_worker::<()>(permit(&admission).await, later(), |_| panic!("boom")).await;
+        assert_eq!(failed.unwrap_err().code(), Code::Internal);
+        admission.idle().await;
+        assert_eq!(
+            on_worker(permit(&admission).await, later(), |_| Ok(7)).await,
+            Ok(7)
+        );
+    }
+
+    #[tokio::test]
+    async fn dropping_the_future_stops_the_work_and_the_permit_is_held_until_then() {
+        let admission = Admission::new(1, 0);
+        let (started, has_started) = tokio::sync::oneshot::channel();
+        let (go, gate) = mpsc::channel::<()>();
+        let work = on_worker(permit(&admission).await, later(), move |cancel| {
+            started.send(()).expect("the test waits for it");
+            gate.recv().expect("the test sends it");
+            until_stopped(cancel)
+        });
+        let running = tokio::spawn(work);
+        has_started.await.unwrap();
+        running.abort();
+        assert!(running.await.unwrap_err().is_cancelled());
+        assert_eq!(admission.load().running, 1, "the thread has not looked yet");
+        go.send(()).unwrap();
+        admission.idle().await;
+    }
+
+    #[tokio::test]
+    async fn the_deadline_answers_even_when_the_work_does_not_look() {
+        let admission = Admission::new(1, 0);
+        let (go, gate) = mpsc::channel::<()>();
+        let late = on_worker(permit(&admission).await, Instant::now(), move |cancel| {
+            gate.recv().expect("the test sends it");
+            until_stopped(cancel)
+        });
+        assert_eq!(late.await.unwrap_err().code(), Code::DeadlineExceeded);
+        assert_eq!(admission.load().running, 1, "the thread has not looked yet");
+        go.send(()).unwrap();
+        admission.idle().await;
+    }
+}
