@@ -40,6 +40,7 @@ e2e() {
   local was_up=
   if [ "$CLUSTER" = own ] && "$CLUSTER_DIR/status.sh" --quiet; then was_up=yes; fi
   if "$CLUSTER_DIR/cluster-up.sh" && make --no-print-directory load; then
+    [ "$CLUSTER" != own ] || run cluster "$CLUSTER_DIR/check.sh"
     # shellcheck disable=SC2086 # ARGS is a list of words
     run e2e "$CLUSTER_DIR/with.sh" cargo test -p e2e --release --locked -- --ignored --test-threads=2 ${ARGS:-}
   else
@@ -52,7 +53,10 @@ for part in "$@"; do "$part"; done
 
 # Cargo's lines 'test result: ok. 3 passed; 0 failed; ...' and other tools' 'N passed, N failed', added up. A part that
 # broke without a count of its own (it did not compile, the cluster did not boot) counts as one failure.
-count() { cat "$RESULTS"/*.log 2>/dev/null | grep -oE "[0-9]+ $1" | awk '{ sum += $1 } END { print sum + 0 }'; }
+count() {
+  cat "$RESULTS"/*.log 2>/dev/null | grep -E '^test result: |^([a-z ]+: )?[0-9]+ passed, [0-9]+ failed' |
+    grep -oE "[0-9]+ $1" | awk '{ sum += $1 } END { print sum + 0 }'
+}
 passed=$(count passed)
 failed=$(count failed)
 if [ "$broken" = 1 ] && [ "$failed" = 0 ]; then failed=1; fi
