@@ -1,6 +1,6 @@
-//! The name of a bundled model in; its directory out.
+//! The name of a bundled model in; its directory out. Opens no file.
 
-use std::path::PathBuf;
+use std::{env, path::PathBuf};
 
 /// The model that is used when none is named.
 pub const DEFAULT: &str = "whisper-nano-digits";
@@ -17,8 +17,54 @@ pub struct NotBundled {
 
 /// Finds a bundled model: in `$PARLANCE_BUNDLED_DIR`, `<exe>/../models`, `/models`, and last the source tree's `models`.
 pub fn find(name: &str) -> Result<PathBuf, NotBundled> {
-    Err(NotBundled {
+    find_in(name, &directories())
+}
+
+fn directories() -> Vec<PathBuf> {
+    let named = env::var_os("PARLANCE_BUNDLED_DIR").map(PathBuf::from);
+    let beside = env::current_exe()
+        .ok()
+        .and_then(|exe| Some(exe.parent()?.parent()?.join("models")));
+    let source = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../models"));
+    named
+        .into_iter()
+        .chain(beside)
+        .chain([PathBuf::from("/models"), source])
+        .collect()
+}
+
+fn find_in(name: &str, directories: &[PathBuf]) -> Result<PathBuf, NotBundled> {
+    // A name is one folder: it never leads out of the directories.
+    let plain = !name.is_empty() && !name.contains(['/', '\0']) && name != "." && name != "..";
+    let found = directories
+        .iter()
+        .map(|dir| dir.join(name))
+        .find(|dir| plain && dir.is_dir());
+    found.ok_or_else(|| NotBundled {
         name: name.to_owned(),
-        looked_in: Vec::new(),
+        looked_in: directories.iter().map(|dir| dir.display().to_string()).collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_directory_that_has_it_wins() {
+        let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let directories = [first.path().to_owned(), second.path().to_owned()];
+        std::fs::create_dir(second.path().join("m")).unwrap();
+        assert_eq!(find_in("m", &directories), Ok(second.path().join("m")));
+        std::fs::create_dir(first.path().join("m")).unwrap();
+        assert_eq!(find_in("m", &directories), Ok(first.path().join("m")));
+    }
+
+    #[test]
+    fn a_name_is_not_a_path() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["", ".", "..", "../..", "a/b"] {
+            assert!(find_in(name, &[dir.path().to_owned()]).is_err(), "{name}");
+        }
+    }
 }

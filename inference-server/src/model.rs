@@ -3,18 +3,89 @@
 
 use std::path::Path;
 
-use crate::pipeline::Task;
+use crate::{digest, features::MelExtractor, pipeline::Task, text::Vocabulary};
+
+mod config;
+mod error;
+mod files;
+pub(crate) mod graph;
+mod threads;
+
+pub use config::{Config, FeatureConfig, Sizes, TokenConfig};
+pub use error::ModelError;
+pub use files::Files;
+pub use threads::available as available_threads;
+
+use graph::{Dim, Graph};
 
 /// A loaded Whisper: the optimised graphs, the tokenizer and what the configuration files say.
 pub struct Model {
     facts: ModelFacts,
+    pub(crate) config: Config,
+    pub(crate) extractor: MelExtractor,
+    pub(crate) encoder: Graph,
+    pub(crate) decoder: Graph,
+    pub(crate) decoder_with_past: Graph,
+    pub(crate) vocabulary: Vocabulary,
+    pub(crate) cache: Cache,
+}
+
+/// How the key/value cache goes from one decoder run to the next: by name, found once at load.
+///
+/// Slot `i` is the `i`-th `past_key_values.*` input of the decoder with past.
+pub(crate) struct Cache {
+    /// What each input of the decoder with past is.
+    pub(crate) inputs: Vec<StepInput>,
+    /// For each slot, the output of the first decoder run that fills it.
+    pub(crate) first: Vec<usize>,
+    /// For each slot, the output of the decoder with past that replaces it; `None`: it stays.
+    pub(crate) next: Vec<Option<usize>>,
+}
+
+/// An input of the decoder with past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StepInput {
+    /// The last token.
+    Token,
+    /// The encoder's output (older exports ask for it again).
+    Encoded,
+    /// A slot of the cache.
+    Slot(usize),
 }
 
 impl Model {
     /// Loads and optimises the model in `dir` for `threads` threads (0: as many as the cgroup grants).
     pub fn load(dir: &Path, threads: usize) -> Result<Model, ModelError> {
-        let _ = threads;
-        Err(ModelError::NotADirectory(dir.display().to_string()))
+        let files = Files::find(dir)?;
+        let config = Config::read(&files)?;
+        let vocabulary = Vocabulary::load(&files.tokenizer)
+            .map_err(|problem| ModelError::invalid("tokenizer.json", problem))?;
+        let executor = graph::executor(if threads == 0 {
+            available_threads()
+        } else {
+            threads
+        });
+        let encoder = Graph::load(&files.encoder, &|name| encoder_input(&config, name), &executor)?;
+        let decoder = Graph::load(&files.decoder, &|name| decoder_input(&config, name), &executor)?;
+        let decoder_with_past = Graph::load(
+            &files.decoder_with_past,
+            &|name| step_input(&config, name),
+            &executor,
+        )?;
+        let cache = Cache::connect(&decoder, &decoder_with_past)
+            .map_err(|problem| ModelError::invalid(&config::file_name(&files.decoder_with_past), problem))?;
+        let extractor = MelExtractor::new(&config.features);
+        let facts = ModelFacts::of(dir, &config)?;
+        Ok(Model {
+            facts,
+            config,
+            extractor,
+            encoder,
+            decoder,
+            decoder_with_past,
+            vocabulary,
+            cache,
+        })
     }
 
     /// What a person or an operator may want to know of it.
@@ -22,9 +93,92 @@ impl Model {
         &self.facts
     }
 
+    /// What its configuration files say.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// Gives the model another name than its directory's.
     pub fn set_name(&mut self, name: String) {
         self.facts.name = name;
+    }
+}
+
+fn encoder_input(config: &Config, name: &str) -> Option<Vec<Dim>> {
+    let features = &config.features;
+    (name == "input_features").then(|| {
+        vec![
+            Dim::Fixed(1),
+            Dim::Fixed(features.mel_bins),
+            Dim::Fixed(features.frames()),
+        ]
+    })
+}
+
+fn decoder_input(config: &Config, name: &str) -> Option<Vec<Dim>> {
+    match name {
+        "input_ids" => Some(vec![Dim::Fixed(1), Dim::Any]),
+        "encoder_hidden_states" => Some(encoded_shape(config)),
+        _ => None,
+    }
+}
+
+fn step_input(config: &Config, name: &str) -> Option<Vec<Dim>> {
+    let sizes = &config.sizes;
+    let slot = |past| {
+        Some(vec![
+            Dim::Fixed(1),
+            Dim::Fixed(sizes.decoder_heads),
+            past,
+            Dim::Fixed(sizes.head_width()),
+        ])
+    };
+    match name {
+        "input_ids" => Some(vec![Dim::Fixed(1), Dim::Fixed(1)]),
+        "encoder_hidden_states" => Some(encoded_shape(config)),
+        _ if !name.starts_with("past_key_values.") => None,
+        _ if name.contains(".decoder.") => slot(Dim::Any),
+        _ if name.contains(".encoder.") => slot(Dim::Fixed(sizes.encoder_positions)),
+        _ => None,
+    }
+}
+
+fn encoded_shape(config: &Config) -> Vec<Dim> {
+    vec![
+        Dim::Fixed(1),
+        Dim::Fixed(config.sizes.encoder_positions),
+        Dim::Fixed(config.sizes.width),
+    ]
+}
+
+impl Cache {
+    fn connect(decoder: &Graph, decoder_with_past: &Graph) -> Result<Cache, String> {
+        for graph in [decoder, decoder_with_past] {
+            graph
+                .output("logits")
+                .ok_or("a decoder has no output named logits")?;
+        }
+        let mut cache = Cache {
+            inputs: Vec::new(),
+            first: Vec::new(),
+            next: Vec::new(),
+        };
+        for name in decoder_with_past.inputs() {
+            cache.inputs.push(match name.strip_prefix("past_key_values.") {
+                Some(slot) => {
+                    let present = format!("present.{slot}");
+                    let first = decoder.output(&present);
+                    cache
+                        .first
+                        .push(first.ok_or(format!("decoder_model.onnx has no output named {present}"))?);
+                    cache.next.push(decoder_with_past.output(&present));
+                    StepInput::Slot(cache.first.len() - 1)
+                }
+                None if name == "encoder_hidden_states" => StepInput::Encoded,
+                None => StepInput::Token,
+            });
+        }
+        Ok(cache)
     }
 }
 
@@ -35,7 +189,7 @@ pub struct ModelFacts {
     pub name: String,
     /// `sha256:<hex>` over the whole directory (see [`crate::digest`]).
     pub digest: String,
-    /// Language codes, sorted; a model for one language only has that one.
+    /// Language codes, sorted; empty for a model of one language, whose files do not say which.
     pub languages: Vec<String>,
     /// The tasks that it can do.
     pub tasks: Vec<Task>,
@@ -49,10 +203,30 @@ pub struct ModelFacts {
     pub files: usize,
 }
 
-/// Why a directory is not a model that can be served.
-#[derive(Debug, thiserror::Error)]
-pub enum ModelError {
-    /// There is no such directory.
-    #[error("{0} is not a directory")]
-    NotADirectory(String),
+impl ModelFacts {
+    /// Reads every file of the directory once, for the digest.
+    pub fn of(dir: &Path, config: &Config) -> Result<ModelFacts, ModelError> {
+        let digest = digest::directory(dir).map_err(|e| ModelError::read(dir, e))?;
+        let name = dir
+            .canonicalize()
+            .ok()
+            .as_deref()
+            .unwrap_or(dir)
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned());
+        let tasks = [Task::Transcribe, Task::Translate];
+        Ok(ModelFacts {
+            name: name.unwrap_or_else(|| "whisper".to_owned()),
+            digest: digest.digest,
+            languages: config.tokens.languages.keys().cloned().collect(),
+            tasks: tasks
+                .into_iter()
+                .filter(|task| config.tokens.can(*task))
+                .collect(),
+            mel_bins: config.features.mel_bins,
+            vocabulary_size: config.sizes.vocabulary,
+            size_bytes: digest.size_bytes,
+            files: digest.files,
+        })
+    }
 }

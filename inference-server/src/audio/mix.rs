@@ -1,0 +1,54 @@
+//! Interleaved samples in; one mono channel out, finite and in [-1, 1].
+
+use super::AudioError;
+
+/// Rates in Hz that make sense for speech and that a resampler can be built for at bounded cost.
+const RATES: std::ops::RangeInclusive<u32> = 1_000..=768_000;
+/// More channels than any recorder has.
+const MAX_CHANNELS: u16 = 64;
+
+/// The shape of interleaved audio, checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shape {
+    /// Hz.
+    pub(super) rate: u32,
+    /// At least one.
+    pub(super) channels: u16,
+}
+
+impl Shape {
+    /// Refuses rates and channel counts that nothing sensible has.
+    pub(super) fn new(rate: u32, channels: u16) -> Result<Self, AudioError> {
+        if !RATES.contains(&rate) {
+            let (low, high) = (RATES.start(), RATES.end());
+            return Err(AudioError::Unsupported(format!(
+                "a sample rate of {rate} Hz, not {low} to {high}"
+            )));
+        }
+        if channels == 0 || channels > MAX_CHANNELS {
+            return Err(AudioError::Unsupported(format!(
+                "{channels} channels, not 1 to {MAX_CHANNELS}"
+            )));
+        }
+        Ok(Shape { rate, channels })
+    }
+}
+
+/// A sample that later stages can trust: what is not a number is silence, what is over full scale is cut off.
+pub(super) fn sane(sample: f32) -> f32 {
+    if sample.is_finite() {
+        sample.clamp(-1.0, 1.0)
+    } else {
+        0.0
+    }
+}
+
+/// The mean of each frame's channels.
+pub(super) fn mono(interleaved: &[f32], channels: u16) -> Vec<f32> {
+    let channels = usize::from(channels.max(1));
+    let scale = 1.0 / channels as f32;
+    interleaved
+        .chunks_exact(channels)
+        .map(|frame| frame.iter().copied().map(sane).sum::<f32>() * scale)
+        .collect()
+}

@@ -1,0 +1,61 @@
+//! Why a directory is not a model that can be served, said so that a person knows which file to mend.
+
+use std::{io, path::Path};
+
+/// What is wrong with a model directory; every variant names the file.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// There is no such directory.
+    #[error("{0} is not a directory")]
+    NotADirectory(String),
+    /// A file of the layout is not there.
+    #[error("{file} is missing from {directory}: {remedy}")]
+    Missing {
+        /// The file's name.
+        file: String,
+        /// Where it was looked for.
+        directory: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A file cannot be read.
+    #[error("failed to read {path}: {source}")]
+    Read {
+        /// The file or directory.
+        path: String,
+        /// What the file system says.
+        source: io::Error,
+    },
+    /// A configuration file does not say what it must.
+    #[error("{file}: {problem}")]
+    Invalid {
+        /// The file's name.
+        file: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The engine does not take a graph.
+    #[error("failed to load {file}: {problem}")]
+    Graph {
+        /// The file's name.
+        file: String,
+        /// What the engine says.
+        problem: String,
+    },
+}
+
+impl ModelError {
+    pub(super) fn read(path: &Path, source: io::Error) -> Self {
+        ModelError::Read {
+            path: path.display().to_string(),
+            source,
+        }
+    }
+
+    pub(super) fn invalid(file: &str, problem: impl Into<String>) -> Self {
+        ModelError::Invalid {
+            file: file.to_owned(),
+            problem: problem.into(),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! An ONNX file in; a [`Graph`] out: optimised by tract, run by the names of its inputs and outputs.
+//! The only file, with the encoder's and the decoder's calls to [`Graph::run`], that speaks tract.
+
+use std::path::Path;
+
+use tract_onnx::{
+    prelude::{multithread::Executor, *},
+    tract_hir::infer::Factoid,
+};
+
+use super::{ModelError, config::file_name};
+
+/// A dimension of a graph's input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dim {
+    /// Known at load.
+    Fixed(usize),
+    /// Different from run to run; the same in all inputs that say so.
+    Any,
+}
+
+/// Shape of the input of a name; `None`: the graph may not have such an input.
+pub(crate) type Shapes<'a> = &'a dyn Fn(&str) -> Option<Vec<Dim>>;
+
+/// An optimised graph; immutable, so that requests share it.
+pub(crate) struct Graph {
+    plan: Arc<TypedRunnableModel>,
+    inputs: Vec<String>,
+    outputs: Vec<String>,
+    input_types: Vec<DatumType>,
+}
+
+/// A running instance of a graph; one a request.
+pub(crate) type Running = TypedSimpleState;
+
+impl Graph {
+    /// Loads and optimises. The parsed file is dropped on the way: only the optimised graph stays in memory.
+    pub(crate) fn load(path: &Path, shapes: Shapes<'_>, executor: &Executor) -> Result<Graph, ModelError> {
+        let file = file_name(path);
+        Self::optimise(path, shapes, executor).map_err(|e| ModelError::Graph {
+            file,
+            problem: one_line(&e),
+        })
+    }
+
+    fn optimise(path: &Path, shapes: Shapes<'_>, executor: &Executor) -> TractResult<Graph> {
+        let mut model = tract_onnx::onnx().model_for_path(path)?;
+        let name_of = |model: &InferenceModel, outlet: OutletId| model.node(outlet.node).name.clone();
+        let inputs: Vec<String> = model
+            .input_outlets()?
+            .iter()
+            .map(|o| name_of(&model, *o))
+            .collect();
+        let outputs: Vec<String> = model
+            .output_outlets()?
+            .iter()
+            .map(|o| {
+                model
+                    .outlet_label(*o)
+                    .map_or_else(|| name_of(&model, *o), str::to_owned)
+            })
+            .collect();
+        let any = model.symbols.sym("T");
+        for (slot, name) in inputs.iter().enumerate() {
+            let Some(dims) = shapes(name) else {
+                return Err(TractError::msg(format!("an input named {name}")));
+            };
+            let known = model.input_fact(slot)?.datum_type.concretize();
+            let datum_type = known.ok_or_else(|| TractError::msg(format!("the input {name} has no type")))?;
+            let dims: TVec<TDim> = dims
+                .into_iter()
+                .map(|dim| match dim {
+                    Dim::Fixed(n) => n.to_dim(),
+                    Dim::Any => any.to_dim(),
+                })
+                .collect();
+            model.set_input_fact(slot, InferenceFact::dt_shape(datum_type, dims))?;
+        }
+        let model = model.into_typed()?.into_optimized()?;
+        let input_types = (0..inputs.len())
+            .map(|slot| Ok(model.input_fact(slot)?.datum_type))
+            .collect::<TractResult<_>>()?;
+        let options = RunOptions {
+            executor: Some(executor.clone()),
+            ..RunOptions::default()
+        };
+        let plan = model.into_runnable_with_options(&options)?;
+        Ok(Graph {
+            plan,
+            inputs,
+            outputs,
+            input_types,
+        })
+    }
+
+    /// The inputs' names, in the order in which [`Graph::run`] takes them.
+    pub(crate) fn inputs(&self) -> &[String] {
+        &self.inputs
+    }
+
+    /// Where the output of a name is in what [`Graph::run`] returns.
+    pub(crate) fn output(&self, name: &str) -> Option<usize> {
+        self.outputs.iter().position(|output| output == name)
+    }
+
+    /// A running instance.
+    pub(crate) fn start(&self) -> TractResult<Running> {
+        self.plan.spawn()
+    }
+
+    /// Runs once; floats are converted to the precision that the graph wants.
+    pub(crate) fn run(&self, running: &mut Running, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let inputs = inputs.into_iter().zip(&self.input_types);
+        let inputs = inputs
+            .map(|(value, &wanted)| {
+                if value.datum_type() == wanted {
+                    return Ok(value);
+                }
+                Ok(value.cast_to_dt(wanted)?.into_owned().into_tvalue())
+            })
+            .collect::<TractResult<_>>()?;
+        running.run(inputs)
+    }
+}
+
+/// tract's chain of causes on one line.
+pub(crate) fn one_line(error: &TractError) -> String {
+    format!("{error:#}").replace('\n', " ")
+}
+
+/// The executor for so many threads. For one thread it is none: a pool of one would be the global pool
+/// (`Executor::multithread(1)`, tract issue 2894).
+pub(crate) fn executor(threads: usize) -> Executor {
+    if threads <= 1 {
+        Executor::SingleThread
+    } else {
+        Executor::multithread_with_name(threads, "tract")
+    }
+}
