@@ -27,7 +27,7 @@ pub struct Serving {
 
     /// Threads for one transcription; 0 takes them from the pod's CPU limit.
     #[serde(default)]
-    #[schemars(range(min = 0, max = 256))]
+    #[schemars(with = "i32", range(min = 0, max = 256))]
     pub threads: u32,
 
     /// Image of the server, in place of the operator's.
@@ -244,11 +244,11 @@ pub struct Transcription {
     #[serde(default = "default_max_audio_duration")]
     pub max_audio_duration: String,
     /// Requests that a pod works on at once.
-    #[schemars(range(min = 1, max = 1_024))]
+    #[schemars(with = "i32", range(min = 1, max = 1_024))]
     #[serde(default = "default_max_concurrent")]
     pub max_concurrent: u32,
     /// Requests that a pod lets wait; above it they are refused with RESOURCE_EXHAUSTED.
-    #[schemars(range(min = 0, max = 10_000))]
+    #[schemars(with = "i32", range(min = 0, max = 10_000))]
     #[serde(default = "default_queue_limit")]
     pub queue_limit: u32,
 }

@@ -1,0 +1,79 @@
+{{- define "parlance.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "parlance.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" }}
+{{- else if contains (include "parlance.name" .) .Release.Name }}
+{{- .Release.Name | trunc 63 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name (include "parlance.name" .) | trunc 63 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "parlance.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "parlance.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end }}
+
+{{- define "parlance.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{ include "parlance.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: parlance
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{- end }}
+
+{{- define "parlance.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "parlance.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{/* Name of an image: takes a dict with `image` and `root`. */}}
+{{- define "parlance.image" -}}
+{{- with .image.registry }}{{ . }}/{{ end }}{{ .image.repository }}:{{ default .root.Chart.AppVersion .image.tag }}
+{{- end }}
+
+{{/* What the operator may do with namespaced objects, verb by verb. */}}
+{{- define "parlance.rules" -}}
+- apiGroups: [parlance.dev]
+  resources: [transcriptionservices, modeldeployments]
+  verbs: [get, list, watch]
+- apiGroups: [parlance.dev]
+  resources: [transcriptionservices/status, modeldeployments/status]
+  verbs: [patch]
+# Children name their owner with blockOwnerDeletion, which some clusters allow only to those who may finalize the owner.
+- apiGroups: [parlance.dev]
+  resources: [transcriptionservices/finalizers, modeldeployments/finalizers]
+  verbs: [update]
+- apiGroups: [""]
+  resources: [services, serviceaccounts, persistentvolumeclaims]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+# Read to tell what is wrong: images that cannot be pulled, crashes, claims that are not provisioned.
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}

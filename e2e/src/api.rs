@@ -1,0 +1,5 @@
+//! The messages and the client of `parlance.v1`, made from the server's `.proto`.
+
+#![allow(missing_docs)]
+
+tonic::include_proto!("parlance.v1");

@@ -1,0 +1,62 @@
+//! The running operator: its pods, and what its metrics say.
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, ListParams};
+use kube::{Client, ResourceExt};
+
+/// Namespace that `make e2e` installs the operator in.
+pub const NAMESPACE: &str = "parlance-system";
+
+/// Label selector of its pods.
+pub const SELECTOR: &str = "app.kubernetes.io/component=operator,app.kubernetes.io/part-of=parlance";
+
+/// The operator's pods that are not on their way out.
+///
+/// # Panics
+/// When they cannot be listed.
+pub async fn pods(client: &Client) -> Vec<Pod> {
+    let api: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
+    let pods = api
+        .list(&ListParams::default().labels(SELECTOR))
+        .await
+        .expect("failed to list the operator's pods");
+    pods.into_iter()
+        .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+        .collect()
+}
+
+/// The operator's metrics, read through the apiserver's proxy.
+///
+/// # Panics
+/// When there is no operator or it does not answer.
+pub async fn metrics(client: &Client) -> String {
+    let pod = pods(client)
+        .await
+        .into_iter()
+        .next()
+        .expect("no operator runs in parlance-system");
+    let path = format!(
+        "/api/v1/namespaces/{NAMESPACE}/pods/{}:8080/proxy/metrics",
+        pod.name_any()
+    );
+    let request = http::Request::get(path).body(Vec::new()).expect("a request");
+    client
+        .request_text(request)
+        .await
+        .expect("failed to read the operator's metrics")
+}
+
+/// Reconciles of TranscriptionServices that the operator has finished since it started.
+///
+/// # Panics
+/// As [`metrics`].
+pub async fn reconciles(client: &Client) -> f64 {
+    let text = metrics(client).await;
+    let lines = text.lines().filter(|line| {
+        line.starts_with("parlance_operator_reconcile_duration_seconds_count")
+            && line.contains("TranscriptionService")
+    });
+    lines
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
+}

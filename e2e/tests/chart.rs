@@ -1,0 +1,185 @@
+//! The operator's chart, rendered by Helm: what it makes of its values, and which values it refuses. Needs Helm, no cluster.
+
+use std::process::Command;
+
+use e2e::manifest::repository;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Renders the chart; the documents, or Helm's words when it refuses.
+fn render(arguments: &[&str]) -> Result<Vec<Value>, String> {
+    let helm = Command::new("helm")
+        .args(["template", "parlance", "--namespace", "parlance-system"])
+        .arg(repository("charts/parlance"))
+        .args(arguments)
+        .output()
+        .expect("failed to run helm: run the test with `make chart-test`");
+    if !helm.status.success() {
+        return Err(String::from_utf8_lossy(&helm.stderr).into_owned());
+    }
+    let text = String::from_utf8(helm.stdout).unwrap();
+    let documents = serde_yaml::Deserializer::from_str(&text).map(|d| Value::deserialize(d).unwrap());
+    Ok(documents.filter(|d| !d.is_null()).collect())
+}
+
+fn of_kind<K: for<'a> Deserialize<'a>>(documents: &[Value], kind: &str) -> Vec<K> {
+    let found = documents.iter().filter(|d| d["kind"] == kind);
+    found
+        .map(|d| serde_json::from_value(d.clone()).unwrap())
+        .collect()
+}
+
+fn kinds(documents: &[Value]) -> Vec<&str> {
+    let mut kinds: Vec<_> = documents.iter().map(|d| d["kind"].as_str().unwrap()).collect();
+    kinds.sort();
+    kinds
+}
+
+#[test]
+#[ignore = "needs helm: make chart-test"]
+fn the_default_is_one_hardened_pod_for_the_whole_cluster() {
+    let documents = render(&[]).unwrap();
+    assert_eq!(
+        kinds(&documents),
+        [
+            "ClusterRole",
+            "ClusterRole",
+            "ClusterRole",
+            "ClusterRoleBinding",
+            "Deployment",
+            "Role",
+            "RoleBinding",
+            "Service",
+            "ServiceAccount"
+        ]
+    );
+    let deployment = of_kind::<Deployment>(&documents, "Deployment").remove(0);
+    let pod = deployment.spec.unwrap().template.spec.unwrap();
+    assert_eq!(pod.security_context.unwrap().run_as_non_root, Some(true));
+    let container = &pod.containers[0];
+    assert_eq!(container.image.as_deref(), Some("parlance-operator:0.1.0"));
+    let arguments = container.args.clone().unwrap();
+    assert!(
+        arguments.contains(&"--server-image=parlance-server:0.1.0".to_owned()),
+        "{arguments:?}"
+    );
+    assert!(
+        arguments.contains(&"--leader-election=true".to_owned()),
+        "{arguments:?}"
+    );
+    assert!(
+        !arguments.iter().any(|a| a.starts_with("--namespaces")),
+        "{arguments:?}"
+    );
+    let security = container.security_context.clone().unwrap();
+    assert_eq!(security.read_only_root_filesystem, Some(true));
+    assert_eq!(security.allow_privilege_escalation, Some(false));
+    assert_eq!(security.capabilities.unwrap().drop, Some(vec!["ALL".to_owned()]));
+}
+
+#[test]
+#[ignore = "needs helm: make chart-test"]
+fn with_namespaces_nothing_is_granted_cluster_wide() {
+    let documents = render(&["--set", "namespaces={team-a,team-b}"]).unwrap();
+    assert!(
+        !kinds(&documents)
+            .iter()
+            .any(|kind| kind.starts_with("ClusterRole")),
+        "{:?}",
+        kinds(&documents)
+    );
+    let roles = of_kind::<Role>(&documents, "Role");
+    let mut places: Vec<_> = roles
+        .iter()
+        .map(|r| r.metadata.namespace.clone().unwrap())
+        .collect();
+    places.sort();
+    assert_eq!(places, ["parlance-system", "team-a", "team-b"]);
+    let deployment = of_kind::<Deployment>(&documents, "Deployment").remove(0);
+    let arguments = deployment.spec.unwrap().template.spec.unwrap().containers[0]
+        .args
+        .clone()
+        .unwrap();
+    assert!(
+        arguments.contains(&"--namespaces=team-a,team-b".to_owned()),
+        "{arguments:?}"
+    );
+}
+
+#[test]
+#[ignore = "needs helm: make chart-test"]
+fn rights_are_named_one_by_one() {
+    let mut rules: Vec<PolicyRule> = Vec::new();
+    for arguments in [&[][..], &["--set", "namespaces={team-a}"]] {
+        let documents = render(arguments).unwrap();
+        rules.extend(
+            of_kind::<Role>(&documents, "Role")
+                .into_iter()
+                .flat_map(|r| r.rules.unwrap_or_default()),
+        );
+        rules.extend(
+            of_kind::<ClusterRole>(&documents, "ClusterRole")
+                .into_iter()
+                .flat_map(|r| r.rules.unwrap_or_default()),
+        );
+    }
+    assert!(rules.len() > 10, "{}", rules.len());
+    for rule in rules {
+        let words = rule
+            .verbs
+            .iter()
+            .chain(rule.resources.iter().flatten())
+            .chain(rule.api_groups.iter().flatten());
+        assert!(words.clone().all(|word| word != "*"), "{rule:?}");
+        assert!(
+            !rule.resources.iter().flatten().any(|r| r == "secrets"),
+            "the operator reads no Secret: {rule:?}"
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs helm: make chart-test"]
+fn several_replicas_bring_a_disruption_budget_and_images_take_a_registry() {
+    let documents = render(&[
+        "--set",
+        "replicaCount=2,image.registry=mirror:5000,serverImage.registry=mirror:5000,image.tag=v9",
+    ])
+    .unwrap();
+    assert!(kinds(&documents).contains(&"PodDisruptionBudget"));
+    let deployment = of_kind::<Deployment>(&documents, "Deployment").remove(0);
+    let container = deployment
+        .spec
+        .unwrap()
+        .template
+        .spec
+        .unwrap()
+        .containers
+        .remove(0);
+    assert_eq!(
+        container.image.as_deref(),
+        Some("mirror:5000/parlance-operator:v9")
+    );
+    assert!(
+        container
+            .args
+            .unwrap()
+            .contains(&"--server-image=mirror:5000/parlance-server:0.1.0".to_owned())
+    );
+}
+
+#[test]
+#[ignore = "needs helm: make chart-test"]
+fn values_that_mean_nothing_are_refused() {
+    for (value, words) in [
+        ("replicas=2", "replicas"),
+        ("log.format=xml", "format"),
+        ("image.tga=v1", "tga"),
+        ("maxConcurrentReconciles=0", "maxConcurrentReconciles"),
+    ] {
+        let refusal = render(&["--set", value]).expect_err(value);
+        assert!(refusal.contains(words), "{value}: {refusal}");
+    }
+}

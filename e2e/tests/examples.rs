@@ -1,0 +1,53 @@
+//! Every example, applied as it stands, becomes what it promises.
+
+use crds::{ModelDeployment, TranscriptionService};
+use e2e::in_namespace;
+use e2e::manifest::{example, has, ready, repository};
+use kube::ResourceExt;
+
+/// Needs fake nodes, and so is applied in `gpu.rs`.
+const ELSEWHERE: &str = "gpu.yaml";
+
+#[tokio::test]
+#[ignore = "needs a cluster: make e2e"]
+async fn every_example_becomes_ready() {
+    let mut files: Vec<String> = std::fs::read_dir(repository("examples"))
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .filter(|file| file != ELSEWHERE)
+        .collect();
+    files.sort();
+    assert!(files.contains(&"quickstart.yaml".to_owned()), "{files:?}");
+    for file in files {
+        in_namespace(|namespace| async move {
+            let (mut models, mut services) = (Vec::new(), Vec::new());
+            for object in example(&file) {
+                if object["kind"] == "ModelDeployment" {
+                    let model: ModelDeployment = serde_json::from_value(object).unwrap();
+                    models.push(namespace.apply(&model).await.name_any());
+                } else {
+                    let service: TranscriptionService = serde_json::from_value(object).unwrap();
+                    services.push(namespace.apply(&service).await.name_any());
+                }
+            }
+            for model in models {
+                namespace
+                    .until::<ModelDeployment>(&model, &format!("of {file} to be ready"), |m| {
+                        has(
+                            &m.status.clone().unwrap_or_default().conditions,
+                            "Ready",
+                            "True",
+                            None,
+                        )
+                    })
+                    .await;
+            }
+            for service in services {
+                namespace
+                    .until::<TranscriptionService>(&service, &format!("of {file} to be ready"), ready)
+                    .await;
+            }
+        })
+        .await;
+    }
+}

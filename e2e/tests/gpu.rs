@@ -1,0 +1,145 @@
+//! GPU placement, as the scheduler sees it: fake nodes with GPUs beside the real node.
+
+use crds::TranscriptionService;
+use e2e::manifest::{has, service};
+use e2e::nodes::{FakeNode, TAINT};
+use e2e::{Found, TestNamespace, in_namespace, wait_for};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use kube::api::{Api, DeleteParams, ListParams, PostParams};
+use serde_json::{Value, json};
+
+/// A bound claim that any node can mount: fake nodes cannot provision one.
+async fn claim(namespace: &TestNamespace) -> Api<PersistentVolume> {
+    let volumes: Api<PersistentVolume> = Api::all(namespace.client.clone());
+    let volume = json!({
+        "metadata": { "name": namespace.name },
+        "spec": {
+            "capacity": { "storage": "1Gi" }, "accessModes": ["ReadWriteMany"], "storageClassName": "",
+            "persistentVolumeReclaimPolicy": "Retain", "hostPath": { "path": "/nonexistent" },
+            "claimRef": { "namespace": namespace.name, "name": "weights" }
+        }
+    });
+    volumes
+        .create(&PostParams::default(), &serde_json::from_value(volume).unwrap())
+        .await
+        .unwrap();
+    let claim = json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "name": "weights" },
+        "spec": {
+            "accessModes": ["ReadWriteMany"], "storageClassName": "", "volumeName": namespace.name,
+            "resources": { "requests": { "storage": "1Gi" } }
+        }
+    });
+    namespace
+        .apply::<PersistentVolumeClaim>(&serde_json::from_value(claim).unwrap())
+        .await;
+    volumes
+}
+
+fn on_gpu(name: &str, gpu: Value) -> TranscriptionService {
+    service(
+        name,
+        json!({
+            "model": { "source": { "bundled": null, "persistentVolumeClaim": { "claimName": "weights" } } },
+            "gpu": gpu,
+            "placement": { "tolerations": [{ "key": TAINT, "operator": "Exists" }] }
+        }),
+    )
+}
+
+async fn node_of(namespace: &TestNamespace, service: &str) -> String {
+    let pods = namespace.api::<Pod>();
+    wait_for(&format!("the scheduler to place {service}"), || async {
+        let found = pods
+            .list(&ListParams::default().labels(&format!("parlance.dev/name={service}")))
+            .await
+            .unwrap();
+        let nodes: Vec<String> = found
+            .iter()
+            .filter_map(|p| p.spec.as_ref()?.node_name.clone())
+            .collect();
+        match nodes.first() {
+            Some(node) => Found::Yes(node.clone()),
+            None => Found::NotYet(format!("{} pods, none placed", found.items.len())),
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: make e2e"]
+async fn pods_go_to_nodes_with_the_wanted_gpu_and_spot_rule() {
+    in_namespace(|namespace| async move {
+        let volumes = claim(&namespace).await;
+        let name = |kind: &str| format!("{}-{kind}", namespace.name);
+        let t4 = FakeNode::create(&namespace.client, &name("t4"), "Tesla-T4", false).await;
+        let t4_spot = FakeNode::create(&namespace.client, &name("t4-spot"), "Tesla-T4", true).await;
+        let h100 = FakeNode::create(&namespace.client, &name("h100"), "NVIDIA-H100-80GB-HBM3", false).await;
+
+        let expected = [
+            ("product", json!({ "products": ["NVIDIA-H100-80GB-HBM3"] }), &h100.name),
+            ("never", json!({ "products": ["Tesla-T4"], "spot": "Never", "count": 8 }), &t4.name),
+            ("require", json!({ "products": ["Tesla-T4", "NVIDIA-H100-80GB-HBM3"], "spot": "Require", "count": 4 }), &t4_spot.name),
+            ("prefer", json!({ "spot": "Prefer", "count": 4 }), &t4_spot.name),
+        ];
+        for (service, gpu, node) in expected {
+            namespace.apply(&on_gpu(service, gpu)).await;
+            assert_eq!(&node_of(&namespace, service).await, node, "{service}");
+        }
+        let example: Vec<Value> = e2e::manifest::example("gpu.yaml");
+        let mut example = example[0].clone();
+        e2e::manifest::merge(
+            &mut example,
+            json!({ "spec": {
+                "model": { "source": { "bundled": null, "persistentVolumeClaim": { "claimName": "weights" } } },
+                "placement": { "tolerations": [{ "key": TAINT, "operator": "Exists" }] }
+            } }),
+        );
+        namespace.apply::<TranscriptionService>(&serde_json::from_value(example).unwrap()).await;
+        // Both T4 nodes are full (8 of 8, and 4 + 4 of 8): the example waits, and says for what.
+        namespace
+            .until::<TranscriptionService>("on-gpu", "to wait for a GPU", |s| {
+                let conditions = &s.status.clone().unwrap_or_default().conditions;
+                has(conditions, "Ready", "False", Some("NoMatchingGpuNode"))
+                    .or_else(|_| has(conditions, "Ready", "False", Some("Unschedulable")))
+            })
+            .await;
+        namespace.api::<TranscriptionService>().delete("never", &DeleteParams::default()).await.unwrap();
+        assert_eq!(node_of(&namespace, "on-gpu").await, t4.name);
+
+        for node in [t4, t4_spot, h100] {
+            node.delete().await;
+        }
+        volumes.delete(&namespace.name, &DeleteParams::default()).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: make e2e"]
+async fn a_gpu_that_no_node_has_is_told_at_once() {
+    in_namespace(|namespace| async move {
+        namespace
+            .apply(&service(
+                "dreaming",
+                json!({ "gpu": { "products": ["No-Such-GPU"] } }),
+            ))
+            .await;
+        let told = namespace
+            .until::<TranscriptionService>("dreaming", "to say that no node has the GPU", |s| {
+                has(
+                    &s.status.clone().unwrap_or_default().conditions,
+                    "Ready",
+                    "False",
+                    Some("NoMatchingGpuNode"),
+                )
+            })
+            .await;
+        let message = told.status.unwrap().message.unwrap_or_default();
+        assert!(
+            message.contains("No-Such-GPU"),
+            "the message names what was looked for: {message}"
+        );
+    })
+    .await;
+}

@@ -1,0 +1,233 @@
+//! What the apiserver takes and what it refuses, with which words: every CEL rule has an object that breaks it.
+
+use crds::{ModelDeployment, TranscriptionService};
+use e2e::manifest::{example, merge};
+use e2e::{TestNamespace, in_namespace};
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+/// Applies an object in a dry run, with unknown fields refused as `kubectl apply` does; the apiserver's words when it refuses.
+async fn refusal(namespace: &TestNamespace, object: &Value) -> Option<String> {
+    let name = object["metadata"]["name"].as_str().unwrap();
+    let params = PatchParams {
+        dry_run: true,
+        ..PatchParams::apply("e2e").force().validation_strict()
+    };
+    let patch = Patch::Apply(object);
+    let answer = match object["kind"].as_str().unwrap() {
+        "TranscriptionService" => namespace
+            .api::<TranscriptionService>()
+            .patch(name, &params, &patch)
+            .await
+            .map(drop),
+        "ModelDeployment" => namespace
+            .api::<ModelDeployment>()
+            .patch(name, &params, &patch)
+            .await
+            .map(drop),
+        kind => panic!("unknown kind {kind}"),
+    };
+    answer.err().map(|error| error.to_string())
+}
+
+fn service(additions: Value) -> Value {
+    let mut object = json!({
+        "apiVersion": "parlance.dev/v1alpha1", "kind": "TranscriptionService", "metadata": { "name": "a" },
+        "spec": { "model": { "source": { "bundled": { "name": "whisper-nano-digits" } } } }
+    });
+    merge(&mut object, additions);
+    object
+}
+
+fn model(additions: Value) -> Value {
+    let mut object = json!({
+        "apiVersion": "parlance.dev/v1alpha1", "kind": "ModelDeployment", "metadata": { "name": "a" },
+        "spec": { "source": { "bundled": { "name": "whisper-nano-digits" } } }
+    });
+    merge(&mut object, additions);
+    object
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: make e2e"]
+async fn good_objects_are_taken() {
+    in_namespace(|namespace| async move {
+        let mut good = vec![
+            service(json!({})),
+            service(json!({ "spec": { "model": null, "modelRef": { "name": "x" } } })),
+            service(json!({ "spec": { "replicas": 0 } })),
+            service(json!({ "spec": { "autoscaling": { "minReplicas": 2, "maxReplicas": 2, "targetCPUUtilization": 70 } } })),
+            service(json!({ "spec": { "autoscaling": { "maxReplicas": 2, "targetMemoryUtilization": 70 } } })),
+            service(json!({ "spec": { "gpu": { "products": ["Tesla-T4"], "spot": "Require" } } })),
+            service(json!({ "spec": { "disruption": { "minAvailable": "50%" } } })),
+            service(json!({ "spec": { "resources": { "limits": { "memory": "1Gi", "cpu": 2 } } } })),
+            service(json!({ "spec": { "transcription": { "chunkDuration": "20s", "chunkOverlap": "1.5s" } } })),
+            model(json!({})),
+            model(json!({ "spec": { "cache": { "size": "2Gi", "reclaim": "Retain" }, "digest": format!("sha256:{}", "a".repeat(64)) } })),
+            model(json!({ "spec": { "source": { "bundled": null, "persistentVolumeClaim": { "claimName": "c", "path": "a/b..c" } } } })),
+            model(json!({ "spec": { "serving": { "replicas": 2 } } })),
+        ];
+        for file in std::fs::read_dir(e2e::manifest::repository("examples")).unwrap() {
+            good.extend(example(file.unwrap().file_name().to_str().unwrap()));
+        }
+        for object in good {
+            assert_eq!(refusal(&namespace, &object).await, None, "{object}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: make e2e"]
+async fn bad_objects_are_refused_with_a_sentence() {
+    in_namespace(|namespace| async move {
+        let bad = [
+            (service(json!({ "spec": { "model": null } })), "exactly one of modelRef and model must be set"),
+            (service(json!({ "spec": { "modelRef": { "name": "x" } } })), "exactly one of modelRef and model must be set"),
+            (service(json!({ "spec": { "model": { "source": { "bundled": null } } } })), "exactly one source must be set"),
+            (
+                service(json!({ "spec": { "model": { "source": { "persistentVolumeClaim": { "claimName": "c" } } } } })),
+                "exactly one source must be set",
+            ),
+            (
+                service(json!({ "spec": { "replicas": 1, "autoscaling": { "maxReplicas": 2, "targetCPUUtilization": 70 } } })),
+                "replicas and autoscaling cannot both be set",
+            ),
+            (
+                service(json!({ "spec": { "autoscaling": { "minReplicas": 3, "maxReplicas": 2, "targetCPUUtilization": 70 } } })),
+                "autoscaling.minReplicas must not be above autoscaling.maxReplicas",
+            ),
+            (
+                service(json!({ "spec": { "autoscaling": { "maxReplicas": 2 } } })),
+                "autoscaling needs targetCPUUtilization or targetMemoryUtilization",
+            ),
+            (
+                service(json!({ "spec": { "disruption": {} } })),
+                "exactly one of disruption.minAvailable and disruption.maxUnavailable",
+            ),
+            (
+                service(json!({ "spec": { "disruption": { "minAvailable": 1, "maxUnavailable": 1 } } })),
+                "exactly one of disruption.minAvailable and disruption.maxUnavailable",
+            ),
+            (
+                service(json!({ "spec": { "transcription": { "chunkDuration": "10s", "chunkOverlap": "10s" } } })),
+                "transcription.chunkOverlap must be shorter than transcription.chunkDuration",
+            ),
+            (
+                service(json!({ "spec": { "transcription": { "chunkDuration": "31s" } } })),
+                "transcription.chunkDuration must be between 5s and 30s",
+            ),
+            (
+                service(json!({ "spec": { "transcription": { "timeout": "0s" } } })),
+                "transcription.timeout and transcription.maxAudioDuration must be above 0s",
+            ),
+            (service(json!({ "spec": { "transcription": { "timeout": "soon" } } })), "spec.transcription.timeout"),
+            (
+                service(json!({ "metadata": { "name": "a".repeat(49) } })),
+                "metadata.name must have at most 48 characters",
+            ),
+            (service(json!({ "metadata": { "name": "1a" } })), "start with a letter"),
+            (model(json!({ "metadata": { "name": "a.b" } })), "hold only a-z, 0-9 and '-'"),
+            (
+                model(json!({ "spec": { "source": { "bundled": null, "persistentVolumeClaim": { "claimName": "c" } }, "cache": {} } })),
+                "cache cannot be set with source.persistentVolumeClaim",
+            ),
+            (
+                model(json!({ "spec": { "source": { "bundled": null, "persistentVolumeClaim": { "claimName": "c", "path": "a/../b" } } } })),
+                "path must be relative to the volume's root and must not contain '..'",
+            ),
+            (
+                model(json!({ "spec": { "source": { "bundled": null, "persistentVolumeClaim": { "claimName": "c", "path": "/a" } } } })),
+                "path must be relative to the volume's root and must not contain '..'",
+            ),
+            (model(json!({ "spec": { "cache": { "size": "large" } } })), "cache.size must be a quantity such as 2Gi"),
+            (model(json!({ "spec": { "digest": "sha256:abc" } })), "spec.digest"),
+            (
+                model(json!({ "spec": { "serving": { "replicas": 1, "autoscaling": { "maxReplicas": 2, "targetCPUUtilization": 70 } } } })),
+                "replicas and autoscaling cannot both be set",
+            ),
+            (service(json!({ "spec": { "profile": "huge" } })), "spec.profile"),
+            (service(json!({ "spec": { "gpu": { "count": 0 } } })), "spec.gpu.count"),
+            (service(json!({ "spec": { "replica": 1 } })), "unknown field \"spec.replica\""),
+        ];
+        for (object, words) in bad {
+            let refusal = refusal(&namespace, &object).await.unwrap_or_else(|| panic!("taken: {object}"));
+            assert!(refusal.contains(words), "{object}\n  is refused with: {refusal}\n  and not with: {words}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: make e2e"]
+async fn changes_that_a_volume_cannot_follow_are_refused() {
+    in_namespace(|namespace| async move {
+        let cache = |cache: Value| model(json!({ "spec": { "cache": cache } }));
+        let object: ModelDeployment =
+            serde_json::from_value(cache(json!({ "size": "2Gi", "storageClassName": "none-such" }))).unwrap();
+        namespace.apply(&object).await;
+        let grown = cache(json!({ "size": "3Gi", "storageClassName": "none-such" }));
+        assert_eq!(refusal(&namespace, &grown).await, None);
+        for (changed, words) in [
+            (
+                json!({ "size": "1Gi", "storageClassName": "none-such" }),
+                "cache.size cannot be made smaller",
+            ),
+            (
+                json!({ "size": "2000Mi", "storageClassName": "none-such" }),
+                "cache.size cannot be made smaller",
+            ),
+            (
+                json!({ "size": "2Gi", "storageClassName": "other" }),
+                "cache.storageClassName cannot be changed",
+            ),
+            (
+                json!({ "size": "2Gi", "storageClassName": "none-such", "accessMode": "ReadWriteMany" }),
+                "cache.accessMode cannot be changed",
+            ),
+        ] {
+            let refusal = refusal(&namespace, &cache(changed.clone()))
+                .await
+                .unwrap_or_else(|| panic!("taken: {changed}"));
+            assert!(
+                refusal.contains(words),
+                "{changed}\n  is refused with: {refusal}\n  and not with: {words}"
+            );
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: make e2e"]
+async fn short_names_categories_and_scale_work() {
+    in_namespace(|namespace| async move {
+        let object: TranscriptionService =
+            serde_json::from_value(service(json!({ "spec": { "replicas": 0 } }))).unwrap();
+        namespace.apply(&object).await;
+        let kubectl = |arguments: &[&str]| {
+            let output = std::process::Command::new("kubectl")
+                .args(["-n", &namespace.name])
+                .args(arguments)
+                .output()
+                .unwrap();
+            let text = String::from_utf8_lossy(&output.stdout).into_owned()
+                + &String::from_utf8_lossy(&output.stderr);
+            (output.status.success(), text)
+        };
+        for name in ["tsvc", "parlance", "transcriptionservices"] {
+            let (ok, text) = kubectl(&["get", name]);
+            assert!(
+                ok && text.contains("PHASE") && text.contains("ENDPOINT"),
+                "kubectl get {name}: {text}"
+            );
+        }
+        let (ok, text) = kubectl(&["scale", "tsvc/a", "--replicas=2"]);
+        assert!(ok, "{text}");
+        let scaled = namespace.api::<TranscriptionService>().get("a").await.unwrap();
+        assert_eq!(scaled.spec.serving.replicas, Some(2));
+        let (ok, text) = kubectl(&["explain", "tsvc.spec.transcription.chunkOverlap"]);
+        assert!(ok && text.contains("Audio that a window shares"), "{text}");
+    })
+    .await;
+}
