@@ -13,6 +13,7 @@ as_root "$@"
 if [ -z "${PARLANCE_LOCKED:-}" ]; then # up.sh calls this with the lock held
   exec 9>"$PARLANCE_CACHE/run.lock"
   flock -w 300 9 || fail "another cluster-up or cluster-down has been running for five minutes"
+  [ -e "$RUN" ] || exit 0 # another cluster-down was faster
 fi
 began=$(date +%s.%N)
 
@@ -50,7 +51,7 @@ stop_containers
 stop 3 containerd
 stop 1 kube-apiserver etcd # their state is thrown away
 stop_strays
-sleep 0.3 # the kernel takes a moment to empty the cgroups of killed processes
+kill_pods
 unmount_all
 restore_network
 restore_sysctls

@@ -92,7 +92,7 @@ pub async fn cluster_ip(namespace: &TestNamespace, service: &str, port: i32) -> 
 
 /// Whether ClusterIPs can be reached from here: so on the cluster that `make cluster-up` boots, on no other.
 pub fn cluster_is_here() -> bool {
-    std::env::var("PARLANCE_CLUSTER").is_ok_and(|cluster| cluster == "local")
+    std::env::var("PARLANCE_CLUSTER").is_ok_and(|cluster| cluster == "own")
 }
 
 /// A running `kubectl port-forward`; it ends when this is dropped.

@@ -172,7 +172,7 @@ async fn a_service_at_rest_is_not_written_to() {
             let writes = audit::writes(&namespace.name).unwrap_or_default();
             writes
                 .into_iter()
-                .filter(|w| w.user.contains(":parlance"))
+                .filter(|w| w.user.starts_with("system:serviceaccount:parlance-system:"))
                 .collect::<Vec<_>>()
         };
         assert!(

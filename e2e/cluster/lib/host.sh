@@ -197,10 +197,27 @@ restore_sysctls() {
   [ ! -f "$RUN/config/modules.loaded" ] || xargs -n1 modprobe -r <"$RUN/config/modules.loaded" 2>/dev/null || true
 }
 
-restore_cgroups() {
-  local try
+# The kubelet keeps every container under a cgroup of this name (where systemd does it, the name has a suffix).
+pod_cgroups() { find /sys/fs/cgroup -maxdepth 2 -type d -name kubepods; }
+
+# kill_pods: what still runs in a pod's cgroup, whoever started it (the runtime that should end it may have died)
+kill_pods() {
+  local try folder pids
   for try in 1 2 3; do
-    find /sys/fs/cgroup -depth -type d -path '*/kubepods*' -exec rmdir {} + 2>/dev/null || true
+    pids=$(for folder in $(pod_cgroups); do find "$folder" -name cgroup.procs -exec cat {} + 2>/dev/null; done | sort -u)
+    [ -n "$pids" ] || return 0
+    # shellcheck disable=SC2086 # a list of numbers
+    kill -KILL $pids 2>/dev/null || true
+    sleep 0.3 # the kernel takes a moment to empty the cgroups of killed processes
+  done
+}
+
+restore_cgroups() {
+  local try folder
+  for try in 1 2 3; do
+    for folder in $(pod_cgroups); do find "$folder" -depth -type d -exec rmdir {} + 2>/dev/null || true; done
+    [ -n "$(pod_cgroups)" ] || return 0
+    sleep 0.3
   done
 }
 
@@ -235,7 +252,7 @@ leftovers() {
   grep -F " $RUN" /proc/mounts || true
   ip -o link | grep -E " ($POD_BRIDGE|$NODE_BRIDGE)[:@]" || true
   nft list tables 2>/dev/null | grep -E "inet $NFT_TABLE|kube-proxy|cni_hostport" || true
-  find /sys/fs/cgroup -maxdepth 2 -name 'kubepods*'
+  pod_cgroups
   find /var/lib/cni/results -name 'parlance-*' 2>/dev/null || true
   [ ! -f "$RUN/config/folders.before" ] || for path in "${FOREIGN[@]}"; do
     grep -qxF "$path" "$RUN/config/folders.before" || [ ! -e "$path" ] || find "$path"
