@@ -29,20 +29,29 @@ run() {
   say "== $name: $([ "$rc" = 0 ] && echo passed || echo FAILED) in $(seconds_since "$began") s"
 }
 
-unit() { run unit cargo test --workspace --release --locked; }
+unit() { run unit cargo test --workspace --release --locked --no-fail-fast; }
 
 chart() {
   command -v helm >/dev/null || "$CLUSTER_DIR/build.sh" helm
   run chart charts/test.sh
 }
 
+# cluster_tests: all test programs of the e2e crate but the chart's, which have a part of their own
+cluster_tests() {
+  local file
+  for file in e2e/tests/*.rs; do
+    [ "$file" = e2e/tests/chart.rs ] || printf -- '--test %s ' "$(basename "$file" .rs)"
+  done
+}
+
 e2e() {
   local was_up=
   if [ "$CLUSTER" = own ] && "$CLUSTER_DIR/status.sh" --quiet; then was_up=yes; fi
-  if "$CLUSTER_DIR/cluster-up.sh" && make --no-print-directory load; then
+  if "$CLUSTER_DIR/cluster-up.sh" && make --no-print-directory load && "$CLUSTER_DIR/install.sh"; then
     [ "$CLUSTER" != own ] || run cluster "$CLUSTER_DIR/check.sh"
-    # shellcheck disable=SC2086 # ARGS is a list of words
-    run e2e "$CLUSTER_DIR/with.sh" cargo test -p e2e --release --locked -- --ignored --test-threads=2 ${ARGS:-}
+    # shellcheck disable=SC2046,SC2086 # lists of words
+    run e2e "$CLUSTER_DIR/with.sh" cargo test -p e2e --release --locked --no-fail-fast $(cluster_tests) -- \
+      --ignored --test-threads=2 ${ARGS:-}
   else
     broken=1
   fi
