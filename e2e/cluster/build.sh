@@ -166,7 +166,7 @@ build_one() {
 
 build_etcd() {
   go_build "" "" go.etcd.io/etcd/server/v3 "$1"
-  mv "$1/v3" "$1/etcd" # its root package is its main package, so Go names the program after the module's version
+  mv "$1/server" "$1/etcd" # Go names a program after its folder
 }
 
 began=$(date +%s.%N)
