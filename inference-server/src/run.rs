@@ -5,7 +5,7 @@ use std::{
     future::pending,
     io,
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -30,7 +30,7 @@ use crate::{
     http,
     inspect::{self, InspectError},
     model::{Model, ModelError},
-    pipeline::{Live, Options, PipelineError},
+    pipeline::{Live, PipelineError},
     service,
     telemetry::{self, LogFormat},
     transcribe::{self, TranscribeError},
@@ -175,7 +175,17 @@ impl Server {
     }
 
     /// Lives until `shutdown` says so: once to finish what runs, twice to leave at once.
-    pub async fn run(self, mut shutdown: mpsc::Receiver<()>) -> Result<(), Error> {
+    pub async fn run(self, shutdown: mpsc::Receiver<()>) -> Result<(), Error> {
+        let config = self.config.clone();
+        self.run_with(move || load_model(&config), shutdown).await
+    }
+
+    /// The same, with a model from elsewhere; `load` runs on a thread of its own.
+    pub async fn run_with(
+        self,
+        load: impl FnOnce() -> Result<Model, Error> + Send + 'static,
+        mut shutdown: mpsc::Receiver<()>,
+    ) -> Result<(), Error> {
         let (grpc_addr, http_addr) = self.addresses()?;
         let Self {
             config,
@@ -190,7 +200,7 @@ impl Server {
         tracing::info!(grpc = %grpc_addr, http = %http_addr, "listening");
 
         tokio::select! {
-            loaded = load(&config, &transcriber) => loaded?,
+            loaded = load_beside(load, &transcriber) => loaded?,
             _ = shutdown.recv() => return Ok(()),
             ended = servers.join_next() => return Err(stopped(ended)),
         }
@@ -264,18 +274,12 @@ fn stopped(ended: Option<Result<Result<(), String>, tokio::task::JoinError>>) ->
 }
 
 /// Loads the model beside the servers, which say meanwhile that they are not ready.
-async fn load(config: &Config, transcriber: &Transcriber) -> Result<(), Error> {
+async fn load_beside(
+    load: impl FnOnce() -> Result<Model, Error> + Send + 'static,
+    transcriber: &Transcriber,
+) -> Result<(), Error> {
     let started = Instant::now();
-    let Config {
-        model: dir,
-        model_name: name,
-        digest,
-        threads,
-        settings,
-        ..
-    } = config.clone();
-    let loading =
-        tokio::task::spawn_blocking(move || load_model(&dir, threads, name, digest, &settings.options));
+    let loading = tokio::task::spawn_blocking(load);
     let model = loading.await.map_err(|_| Error::LoadPanicked)??;
     let took = started.elapsed();
     let facts = model.facts();
@@ -291,31 +295,29 @@ async fn load(config: &Config, transcriber: &Transcriber) -> Result<(), Error> {
     Ok(())
 }
 
-fn load_model(
-    dir: &Path,
-    threads: usize,
-    name: Option<String>,
-    digest: Option<String>,
-    options: &Options,
-) -> Result<Model, Error> {
-    let mut model = Model::load(dir, threads).map_err(|source| Error::Load {
-        model: dir.to_owned(),
+/// The model that the flags name, if it is the right one and can do what they ask.
+pub fn load_model(config: &Config) -> Result<Model, Error> {
+    let dir = &config.model;
+    let load = Model::load(dir, config.threads);
+    let mut model = load.map_err(|source| Error::Load {
+        model: dir.clone(),
         source,
     })?;
     let actual = &model.facts().digest;
-    if let Some(expected) = digest
-        && expected != *actual
+    if let Some(expected) = &config.digest
+        && expected != actual
     {
+        let (expected, actual) = (expected.clone(), actual.clone());
         return Err(Error::Digest {
-            model: dir.to_owned(),
+            model: dir.clone(),
             expected,
-            actual: actual.clone(),
+            actual,
         });
     }
-    if let Some(name) = name {
-        model.set_name(name);
+    if let Some(name) = &config.model_name {
+        model.set_name(name.clone());
     }
-    Live::new(&model, options)?;
+    Live::new(&model, &config.settings.options)?;
     Ok(model)
 }
 

@@ -1,0 +1,224 @@
+//! What a server does that is asked too much: refuse with a hint, stop at deadlines, forget clients that are gone.
+
+use std::time::Duration;
+
+use inference_server::run::Config;
+use tonic::{Code, Request};
+use tonic_types::StatusExt;
+
+use crate::harness::{
+    OpenStream, Serving, audio, config, ended, eventually, file_config, narrow, request, sample, silence,
+};
+use crate::http::{Upload, post};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_busy_server_refuses_with_a_hint_and_serves_again_when_it_is_free() {
+    let serving = Serving::start(narrow()).await;
+    let mut client = serving.client().await;
+    let holder = OpenStream::open(&mut client, file_config()).await.unwrap();
+    assert_eq!(serving.metric("parlance_requests_running").await, 1.0);
+
+    // Large enough that the refusal comes while the client still sends.
+    let refused = client.transcribe(request(vec![0; 8 << 20])).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
+    let delay = refused
+        .get_error_details()
+        .retry_info()
+        .expect("RetryInfo")
+        .retry_delay
+        .unwrap();
+    assert!(delay >= Duration::from_secs(1), "{delay:?}");
+    assert_eq!(refused.metadata().get("retry-after").unwrap(), "1");
+    assert_eq!(refused.metadata().get("grpc-retry-pushback-ms").unwrap(), "1000");
+    let second = OpenStream::open(&mut client, file_config())
+        .await
+        .err()
+        .expect("there is no place");
+    assert_eq!(second.code(), Code::ResourceExhausted, "{second:?}");
+
+    let (recording, said) = sample("one-digit-16k.wav");
+    let refused = post(serving.http, Upload::of(&recording)).await;
+    assert_eq!(refused.status, 429);
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(refused.json()["error"]["code"], "rate_limit_exceeded");
+
+    drop(holder);
+    serving.idle().await;
+    assert_eq!(
+        client
+            .transcribe(request(recording))
+            .await
+            .unwrap()
+            .into_inner()
+            .text,
+        said
+    );
+    assert_eq!(
+        serving.metric(&ended("Transcribe", "RESOURCE_EXHAUSTED")).await,
+        1.0
+    );
+    assert_eq!(
+        serving
+            .metric(&ended("HttpTranscriptions", "RESOURCE_EXHAUSTED"))
+            .await,
+        1.0
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_too_large_is_resource_exhausted_without_a_hint() {
+    let mut config = config();
+    config.settings.max_message_size = 10_000;
+    let serving = Serving::start(config).await;
+    let mut client = serving.client().await;
+    let refused = client.transcribe(request(vec![0; 10_001])).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
+    assert!(refused.message().contains("10000 bytes"), "{}", refused.message());
+    assert!(
+        refused.get_error_details().retry_info().is_none(),
+        "sending it again does not help"
+    );
+
+    let mut stream = OpenStream::open(&mut client, file_config()).await.unwrap();
+    stream.send.send(audio(&[0; 10_001])).await.unwrap();
+    let refused = stream.receive.message().await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
+
+    assert_eq!(post(serving.http, Upload::of(&[0; 10_001])).await.status, 413);
+    serving.idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_that_passes_in_the_queue_leaves_it() {
+    let serving = Serving::start(config()).await;
+    let mut client = serving.client().await;
+    let _holder = OpenStream::open(&mut client, file_config()).await.unwrap();
+    let mut late = Request::new(request(sample("one-digit-16k.wav").0));
+    late.metadata_mut().insert("grpc-timeout", "50m".parse().unwrap());
+    assert_eq!(
+        client.transcribe(late).await.unwrap_err().code(),
+        Code::DeadlineExceeded
+    );
+    serving.metric_becomes("parlance_requests_queued", 0.0).await;
+    serving
+        .metric_becomes(&ended("Transcribe", "DEADLINE_EXCEEDED"), 1.0)
+        .await;
+    assert_eq!(
+        serving.metric("parlance_requests_running").await,
+        1.0,
+        "the holder still runs"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_servers_timeout_bounds_requests_that_wait_and_streams_that_pause() {
+    let mut config = config();
+    config.settings.timeout = Duration::from_millis(50);
+    let serving = Serving::start(config).await;
+    let mut client = serving.client().await;
+    let mut paused = OpenStream::open(&mut client, file_config()).await.unwrap();
+    let ended_stream = paused.receive.message().await.unwrap_err();
+    assert_eq!(ended_stream.code(), Code::DeadlineExceeded, "{ended_stream:?}");
+    assert!(
+        ended_stream.message().contains("sent nothing for 50ms"),
+        "{}",
+        ended_stream.message()
+    );
+    serving.idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_that_passes_while_the_model_works_stops_the_work() {
+    let serving = Serving::start(narrow()).await;
+    let mut client = serving.client().await;
+    let mut late = Request::new(request(silence(LONG)));
+    late.metadata_mut()
+        .insert("grpc-timeout", "100m".parse().unwrap());
+    assert_eq!(
+        client.transcribe(late).await.unwrap_err().code(),
+        Code::DeadlineExceeded
+    );
+    serving.idle().await;
+    assert_eq!(
+        serving.metric(&ended("Transcribe", "DEADLINE_EXCEEDED")).await,
+        1.0
+    );
+    let (recording, said) = sample("one-digit-16k.wav");
+    assert_eq!(
+        client
+            .transcribe(request(recording))
+            .await
+            .unwrap()
+            .into_inner()
+            .text,
+        said,
+        "the slot is free"
+    );
+}
+
+/// So much audio that no machine transcribes it before the test has asked twice.
+const LONG: Duration = Duration::from_secs(50 * 60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_goes_away_stops_the_work() {
+    let serving = Serving::start(narrow()).await;
+    let mut client = serving.client().await;
+    let running = tokio::spawn(async move { client.transcribe(request(silence(LONG))).await });
+    serving.metric_becomes("parlance_requests_running", 1.0).await;
+    running.abort();
+    serving.idle().await;
+    assert_eq!(serving.metric(&ended("Transcribe", "CANCELLED")).await, 1.0);
+
+    let upload = Upload::of(&silence(LONG)).send(serving.http).await;
+    serving.metric_becomes("parlance_requests_running", 1.0).await;
+    drop(upload);
+    serving.idle().await;
+    assert_eq!(
+        serving.metric(&ended("HttpTranscriptions", "CANCELLED")).await,
+        1.0
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_go_away_while_they_wait_or_stream_leave_nothing_behind() {
+    let serving = Serving::start(Config {
+        queue_limit: 2,
+        ..config()
+    })
+    .await;
+    let mut client = serving.client().await;
+    let holder = OpenStream::open(&mut client, file_config()).await.unwrap();
+    let recording = sample("one-digit-16k.wav").0;
+    let upload = Upload::of(&recording).send(serving.http).await;
+    let (mut second, audio) = (client.clone(), recording.clone());
+    let waiting = tokio::spawn(async move { second.transcribe(request(audio)).await });
+    serving.metric_becomes("parlance_requests_queued", 2.0).await;
+    drop(upload);
+    waiting.abort();
+    serving.metric_becomes("parlance_requests_queued", 0.0).await;
+    assert_eq!(serving.metric("parlance_requests_running").await, 1.0);
+    drop(holder);
+    serving.idle().await;
+    for api in ["Transcribe", "HttpTranscriptions", "StreamingTranscribe"] {
+        serving.metric_becomes(&ended(api, "CANCELLED"), 1.0).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_is_served_when_the_one_before_has_finished() {
+    let serving = Serving::start(config()).await;
+    let mut client = serving.client().await;
+    let holder = OpenStream::open(&mut client, file_config()).await.unwrap();
+    let (recording, said) = sample("one-digit-16k.wav");
+    let (mut second, audio) = (client.clone(), recording.clone());
+    let waiting = tokio::spawn(async move { second.transcribe(request(audio)).await });
+    serving.metric_becomes("parlance_requests_queued", 1.0).await;
+    let streamed = holder.finish(vec![recording]).await.unwrap();
+    assert_eq!(crate::harness::words(&streamed), said);
+    assert_eq!(waiting.await.unwrap().unwrap().into_inner().text, said);
+    assert_eq!(serving.metric("parlance_queue_wait_seconds_count").await, 2.0);
+    eventually("all has left", async || {
+        serving.metric("parlance_requests_running").await == 0.0
+    })
+    .await;
+}

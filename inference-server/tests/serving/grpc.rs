@@ -1,0 +1,171 @@
+//! Transcribe, GetModel, health and reflection.
+
+use inference_server::proto::{GetModelRequest, Task, TranscribeRequest, TranscriptionConfig};
+use tokio_stream::StreamExt;
+use tonic::{Code, Request};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+};
+use tonic_types::StatusExt;
+
+use crate::harness::{Serving, channel, config, ended, request, sample};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transcribe_returns_the_words_of_every_clear_recording() {
+    let serving = Serving::start(config()).await;
+    let mut client = serving.client().await;
+    for file in [
+        "three-digits-16k.wav",
+        "four-digits-8k.wav",
+        "three-digits-16k.flac",
+        "two-digits-48k-stereo.wav",
+    ] {
+        let (audio, said) = sample(file);
+        let answer = client.transcribe(request(audio)).await.unwrap().into_inner();
+        assert_eq!(answer.text, said, "{file}");
+        let joined: Vec<&str> = answer
+            .segments
+            .iter()
+            .map(|segment| segment.text.as_str())
+            .collect();
+        assert_eq!(joined.join(" "), said, "{file}");
+        let length = answer.audio_duration.unwrap();
+        let end = answer.segments.last().unwrap().end.unwrap();
+        assert!(
+            (end.seconds, end.nanos) <= (length.seconds, length.nanos),
+            "{file}: {end:?} is past {length:?}"
+        );
+        assert_eq!(answer.model.unwrap().name, "whisper-nano-digits");
+    }
+    assert_eq!(serving.metric(&ended("Transcribe", "OK")).await, 4.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn get_model_describes_what_is_served() {
+    let serving = Serving::start(config()).await;
+    let answer = serving
+        .client()
+        .await
+        .get_model(GetModelRequest {})
+        .await
+        .unwrap()
+        .into_inner();
+    let model = answer.model.unwrap();
+    assert_eq!(model.name, "whisper-nano-digits");
+    assert!(model.digest.starts_with("sha256:"), "{}", model.digest);
+    assert!(
+        answer.languages.contains(&"en".to_owned()),
+        "{:?}",
+        answer.languages
+    );
+    assert!(
+        answer.tasks.contains(&Task::Transcribe.into()),
+        "{:?}",
+        answer.tasks
+    );
+    assert_eq!(answer.max_audio_duration.unwrap().seconds, 3600);
+    assert!(answer.mel_bins == 80 || answer.mel_bins == 128);
+    assert!(answer.vocabulary_size > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_transcribed_is_an_invalid_argument_that_names_the_field() {
+    let mut config = config();
+    config.settings.max_audio_duration = std::time::Duration::from_secs(2);
+    let serving = Serving::start(config).await;
+    let mut client = serving.client().await;
+    let said = |language: &str, task: i32| {
+        Some(TranscriptionConfig {
+            language: language.to_owned(),
+            task,
+        })
+    };
+    let (short, long) = (sample("one-digit-16k.wav").0, sample("three-digits-16k.wav").0);
+    let cut = short[..20].to_vec();
+    for (config, audio, field, words) in [
+        (
+            None,
+            b"this is no audio at all, only text".to_vec(),
+            "audio",
+            "WAV or FLAC",
+        ),
+        (None, Vec::new(), "audio", "empty"),
+        (None, cut, "audio", ""),
+        (None, long, "audio", "2s"),
+        (said("tlh", 0), short.clone(), "language", "tlh"),
+        (said("en", 17), short, "task", "17"),
+    ] {
+        let refused = client
+            .transcribe(TranscribeRequest {
+                config,
+                audio: audio.into(),
+            })
+            .await
+            .unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+        assert!(
+            refused.message().contains(words),
+            "{words:?} is not in {:?}",
+            refused.message()
+        );
+        let details = refused.get_error_details();
+        assert_eq!(
+            details.bad_request().expect("BadRequest").field_violations[0].field,
+            field
+        );
+    }
+    serving.idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_request_id_comes_back_with_answers_and_errors() {
+    let serving = Serving::start(config()).await;
+    let mut client = serving.client().await;
+    let with_id = |audio: Vec<u8>| {
+        let mut request = Request::new(request(audio));
+        request
+            .metadata_mut()
+            .insert("x-request-id", "mine-7".parse().unwrap());
+        request
+    };
+    let answer = client
+        .transcribe(with_id(sample("one-digit-16k.wav").0))
+        .await
+        .unwrap();
+    assert_eq!(answer.metadata().get("x-request-id").unwrap(), "mine-7");
+    let refused = client.transcribe(with_id(Vec::new())).await.unwrap_err();
+    assert_eq!(refused.metadata().get("x-request-id").unwrap(), "mine-7");
+    assert_eq!(
+        refused.get_error_details().request_info().unwrap().request_id,
+        "mine-7"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reflection_lists_the_services() {
+    let serving = Serving::start(config()).await;
+    let mut client = ServerReflectionClient::new(channel(serving.grpc).await);
+    let ask = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let answers = client
+        .server_reflection_info(tokio_stream::once(ask))
+        .await
+        .unwrap()
+        .into_inner();
+    let answers: Vec<_> = answers.collect().await;
+    let Some(MessageResponse::ListServicesResponse(list)) = answers[0].clone().unwrap().message_response
+    else {
+        panic!("{answers:?}");
+    };
+    let names: Vec<&str> = list.service.iter().map(|service| service.name.as_str()).collect();
+    for name in [
+        "parlance.v1.Transcription",
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
+    ] {
+        assert!(names.contains(&name), "{name} is not in {names:?}");
+    }
+}

@@ -1,0 +1,266 @@
+//! The HTTP port, by a client that writes bytes; and that client.
+
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::harness::{Serving, config, ended, sample};
+
+/// What came back.
+pub struct Answer {
+    pub status: u16,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", self.text()))
+    }
+}
+
+async fn read(mut stream: TcpStream) -> Answer {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await.unwrap();
+    let split = bytes
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .expect("a head");
+    let head = String::from_utf8(bytes[..split].to_vec()).unwrap();
+    let mut lines = head.lines();
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let headers = lines.filter_map(|line| line.split_once(": "));
+    let headers = headers
+        .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+        .collect();
+    Answer {
+        status,
+        headers,
+        body: bytes[split + 4..].to_vec(),
+    }
+}
+
+pub async fn get(address: SocketAddr, path: &str) -> Answer {
+    exchange(address, "GET", path).await
+}
+
+async fn exchange(address: SocketAddr, method: &str, path: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    read(stream).await
+}
+
+/// A form for `/v1/audio/transcriptions`.
+pub struct Upload {
+    form: Vec<u8>,
+    head: String,
+}
+
+impl Upload {
+    pub fn new() -> Self {
+        Upload {
+            form: Vec::new(),
+            head: String::new(),
+        }
+    }
+
+    /// A form with nothing but the audio.
+    pub fn of(audio: &[u8]) -> Self {
+        Self::new().part("file\"; filename=\"audio", audio)
+    }
+
+    pub fn field(self, name: &str, value: &str) -> Self {
+        self.part(name, value.as_bytes())
+    }
+
+    fn part(mut self, name: &str, value: &[u8]) -> Self {
+        self.form
+            .extend(format!("--XX\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n").bytes());
+        self.form.extend_from_slice(value);
+        self.form.extend(b"\r\n");
+        self
+    }
+
+    fn header(mut self, line: &str) -> Self {
+        self.head += &format!("{line}\r\n");
+        self
+    }
+
+    /// Sends it all, and does not read.
+    pub async fn send(mut self, address: SocketAddr) -> TcpStream {
+        self.form.extend(b"--XX--\r\n");
+        let head = format!(
+            "POST /v1/audio/transcriptions HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {}\r\n\
+             content-type: multipart/form-data; boundary=XX\r\n{}\r\n",
+            self.form.len(),
+            self.head
+        );
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&self.form).await.unwrap();
+        stream
+    }
+}
+
+pub async fn post(address: SocketAddr, upload: Upload) -> Answer {
+    read(upload.send(address).await).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transcriptions_come_as_json_or_text() {
+    let serving = Serving::start(config()).await;
+    let (audio, said) = sample("three-digits-16k.wav");
+    let answer = post(serving.http, Upload::of(&audio).header("x-request-id: mine-8")).await;
+    assert_eq!((answer.status, answer.json()), (200, json!({ "text": said })));
+    assert_eq!(answer.header("x-request-id"), Some("mine-8"));
+
+    let whole = Upload::of(&audio)
+        .field("model", "whisper-1")
+        .field("language", "en")
+        .field("response_format", "text")
+        .field("temperature", "0");
+    let answer = post(serving.http, whole).await;
+    assert_eq!((answer.status, answer.text()), (200, said + "\n"));
+    assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
+    let named = Upload::of(&audio).field("model", "whisper-nano-digits");
+    assert_eq!(post(serving.http, named).await.status, 200);
+    assert_eq!(serving.metric(&ended("HttpTranscriptions", "OK")).await, 3.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn errors_have_the_openai_shape_and_name_the_parameter() {
+    let serving = Serving::start(config()).await;
+    let audio = sample("one-digit-16k.wav").0;
+    let upload = || Upload::of(&audio);
+    for (upload, status, param, code) in [
+        (
+            upload().field("model", "gpt-4o-transcribe"),
+            404,
+            json!("model"),
+            json!("model_not_found"),
+        ),
+        (
+            upload().field("response_format", "srt"),
+            400,
+            json!("response_format"),
+            json!(null),
+        ),
+        (
+            upload().field("prompt", "hello"),
+            400,
+            json!("prompt"),
+            json!(null),
+        ),
+        (
+            upload().field("temperature", "0.5"),
+            400,
+            json!("temperature"),
+            json!(null),
+        ),
+        (
+            upload().field("language", "tlh"),
+            400,
+            json!("language"),
+            json!(null),
+        ),
+        (
+            Upload::new().field("model", "whisper-1"),
+            400,
+            json!("file"),
+            json!(null),
+        ),
+        (Upload::of(b"no audio"), 400, json!("file"), json!(null)),
+    ] {
+        let answer = post(serving.http, upload).await;
+        let error = answer.json()["error"].clone();
+        assert_eq!(answer.status, status, "{error}");
+        assert_eq!((&error["param"], &error["code"]), (&param, &code), "{error}");
+        assert_eq!(error["type"], "invalid_request_error");
+        assert!(error["message"].as_str().unwrap().len() > 10);
+        assert_eq!(answer.header("x-request-id").unwrap().len(), 16);
+    }
+    serving.idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_paths_methods_and_bodies_are_refused_in_the_same_shape() {
+    let serving = Serving::start(config()).await;
+    let nowhere = get(serving.http, "/v1/audio/speech").await;
+    assert_eq!(
+        (nowhere.status, nowhere.json()["error"]["code"].clone()),
+        (404, json!("unknown_url"))
+    );
+    let wrong = get(serving.http, "/v1/audio/transcriptions").await;
+    assert_eq!(
+        (wrong.status, wrong.json()["error"]["code"].clone()),
+        (405, json!("method_not_supported"))
+    );
+    let no_form = exchange(serving.http, "POST", "/v1/audio/transcriptions").await;
+    assert_eq!(
+        (no_form.status, no_form.json()["error"]["param"].clone()),
+        (400, json!("file"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn models_lists_the_one_that_is_served() {
+    let serving = Serving::start(inference_server::run::Config {
+        model_name: Some("mine".into()),
+        ..config()
+    })
+    .await;
+    let list = get(serving.http, "/v1/models").await.json();
+    assert_eq!(list["object"], "list");
+    assert_eq!(list["data"][0]["id"], "mine");
+    assert_eq!(get(serving.http, "/v1/models/mine").await.json(), list["data"][0]);
+    assert_eq!(get(serving.http, "/v1/models/other").await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_parse_and_tell_the_model_and_what_was_done() {
+    let serving = Serving::start(config()).await;
+    post(serving.http, Upload::of(&sample("three-digits-16k.wav").0)).await;
+    let answer = get(serving.http, "/metrics").await;
+    assert!(
+        answer
+            .header("content-type")
+            .unwrap()
+            .starts_with("application/openmetrics-text")
+    );
+    let text = answer.text();
+    assert!(text.ends_with("# EOF\n"));
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (series, value) = line.rsplit_once(' ').expect("a series and its value");
+        assert!(series.starts_with("parlance_"), "{line}");
+        assert!(value.parse::<f64>().is_ok(), "{line}");
+        let labels = series.split_once('{').map_or("", |(_, labels)| labels);
+        assert!(labels.is_empty() || labels.ends_with("\"}"), "{line}");
+    }
+    let seconds = serving
+        .metric("parlance_audio_seconds_total{api=\"HttpTranscriptions\"}")
+        .await;
+    assert!((2.3..2.5).contains(&seconds), "{seconds}");
+    let factors = "parlance_real_time_factor_count{api=\"HttpTranscriptions\"}";
+    assert_eq!(serving.metric(factors).await, 1.0);
+    assert!(serving.metric("parlance_model_load_seconds").await > 0.0);
+    assert!(
+        text.contains("parlance_model_info{name=\"whisper-nano-digits\",digest=\"sha256:"),
+        "{text}"
+    );
+}
