@@ -39,125 +39,126 @@ pub enum DecoderError {
     Engine(String),
 }
 
-/// Decodes one window greedily: at each step the likeliest token that the rules allow.
+/// A window whose start token has been run: the key/value cache, and the running graph that extends it.
 ///
-/// Stops at end-of-text, at the model's length, or between steps when `cancel` says so.
-/// Source: `openai/whisper`, `whisper/decoding.py` (`DecodingTask._main_loop` with `GreedyDecoder` at temperature 0).
-pub fn decode(
-    model: &Model,
-    encoded: &Encoded,
-    prompt: &Prompt,
-    rules: &Rules,
-    cancel: &Cancel,
-) -> Result<Tokens, DecoderError> {
-    cancel.check()?;
-    let (mut state, logits) = State::begin(model, encoded, &prompt.tokens)?;
-    let no_speech_prob = match no_speech_token(model) {
-        Some(token) => probability(row(&logits, model, prompt.start), token),
-        None => 0.0,
-    };
-    let mut scores = row(&logits, model, prompt.tokens.len() - 1).to_vec();
-    let most = model.config.tokens.max_length.saturating_sub(prompt.tokens.len());
-    let (mut ids, mut sum, mut steps) = (Vec::new(), 0.0, 0);
-    while steps < most {
-        rules.apply(&mut scores, &ids);
-        let (token, logprob) = best(&scores);
-        sum += logprob;
-        steps += 1;
-        if token == model.config.tokens.end {
-            break;
-        }
-        ids.push(token);
-        if steps < most {
-            cancel.check()?;
-            scores = state.step(token)?;
-        }
-    }
-    Ok(Tokens {
-        ids,
-        avg_logprob: sum / steps.max(1) as f32,
-        no_speech_prob,
-    })
-}
-
-/// The language that the window is likeliest in: one run on the start token, the best of the language tokens.
-///
-/// `None` for a model of one language. Source: `whisper/decoding.py` (`detect_language`).
-pub fn detect_language<'m>(
-    model: &'m Model,
-    encoded: &Encoded,
-    cancel: &Cancel,
-) -> Result<Option<(&'m str, f32)>, DecoderError> {
-    if !model.config.tokens.multilingual() {
-        return Ok(None);
-    }
-    cancel.check()?;
-    let (_, logits) = State::begin(model, encoded, &[model.config.tokens.start])?;
-    let logits = row(&logits, model, 0);
-    let languages = model.config.tokens.languages.iter();
-    let scored: Vec<(&str, f32)> = languages
-        .map(|(code, &id)| (code.as_str(), logits[id as usize]))
-        .collect();
-    let scores: Vec<f32> = scored.iter().map(|(_, score)| *score).collect();
-    let (index, logprob) = best(&scores);
-    Ok(scored.get(index as usize).map(|(code, _)| (*code, logprob.exp())))
-}
-
-/// The logits of every prompt position, `[positions * vocabulary]`; for comparing with other engines.
-pub fn prompt_logits(model: &Model, encoded: &Encoded, prompt: &[u32]) -> Result<Vec<f32>, DecoderError> {
-    State::begin(model, encoded, prompt).map(|(_, logits)| logits)
-}
-
-/// The key/value cache of one window, and the running graph that extends it.
-struct State<'m> {
+/// The start token goes through the decoder without past, every later token, those of the prompt included, through the
+/// one with past, one by one: tract 0.23.9 fails ("b_packing") on a prompt of a length that is not fixed at load. What
+/// the start token says is needed anyway: the language and the no-speech probability.
+pub struct Decoder<'m> {
     model: &'m Model,
     running: Running,
     encoded: TValue,
     slots: Vec<TValue>,
+    /// The scores after the last token.
+    scores: Vec<f32>,
+    /// The scores after the start token.
+    start_scores: Vec<f32>,
 }
 
-impl<'m> State<'m> {
-    /// Runs the prompt; returns the logits of all its positions.
-    fn begin(model: &'m Model, encoded: &Encoded, prompt: &[u32]) -> Result<(Self, Vec<f32>), DecoderError> {
-        Self::try_begin(model, encoded, prompt).map_err(|e| DecoderError::Engine(one_line(&e)))
+impl<'m> Decoder<'m> {
+    /// Runs the start token.
+    pub fn start(model: &'m Model, encoded: &Encoded) -> Result<Self, DecoderError> {
+        Self::try_start(model, encoded).map_err(|e| DecoderError::Engine(one_line(&e)))
     }
 
-    fn try_begin(model: &'m Model, encoded: &Encoded, prompt: &[u32]) -> TractResult<(Self, Vec<f32>)> {
-        let inputs = model.decoder.inputs().iter().map(|name| match name.as_str() {
-            "input_ids" => token_tensor(prompt),
-            _ => Ok(encoded.0.clone()),
-        });
-        let inputs = inputs.collect::<TractResult<TVec<TValue>>>()?;
-        let outputs = model.decoder.run(&mut model.decoder.start()?, inputs)?;
-        let logits = floats(&outputs[model.decoder.output("logits").unwrap_or(0)])?;
-        let slots = model
-            .cache
-            .first
+    /// The language that the window is likeliest in and its probability; `None` for a model of one language.
+    ///
+    /// Source: `whisper/decoding.py` (`detect_language`).
+    pub fn language(&self) -> Option<(&'m str, f32)> {
+        let languages: Vec<(&String, &u32)> = self.model.config.tokens.languages.iter().collect();
+        let scores = languages
             .iter()
-            .map(|&output| outputs[output].clone())
-            .collect();
-        let running = model.decoder_with_past.start()?;
-        Ok((
-            State {
-                model,
-                running,
-                encoded: encoded.0.clone(),
-                slots,
-            },
-            logits,
-        ))
+            .filter_map(|(_, id)| self.start_scores.get(**id as usize).copied());
+        let (index, logprob) = best(&scores.collect::<Vec<f32>>());
+        languages
+            .get(index as usize)
+            .map(|(code, _)| (code.as_str(), logprob.exp()))
     }
 
-    /// Appends a token; returns the logits of the next.
-    fn step(&mut self, token: u32) -> Result<Vec<f32>, DecoderError> {
+    /// Probability of the no-speech token at the start token, before any rule; 0 for a model without that token.
+    pub fn no_speech_prob(&self) -> f32 {
+        let score = no_speech_token(self.model).and_then(|token| self.start_scores.get(token as usize));
+        score.map_or(0.0, |score| {
+            (score - rules::log_sum_exp(&self.start_scores)).exp()
+        })
+    }
+
+    /// Decodes greedily: at each step the likeliest token that the rules allow.
+    ///
+    /// Stops at end-of-text, at the model's length, or between steps when `cancel` says so.
+    /// Source: `whisper/decoding.py` (`DecodingTask._main_loop` with `GreedyDecoder` at temperature 0).
+    pub fn decode(mut self, prompt: &Prompt, rules: &Rules, cancel: &Cancel) -> Result<Tokens, DecoderError> {
+        let no_speech_prob = self.no_speech_prob();
+        for &token in prompt.after_start() {
+            cancel.check()?;
+            self.step(token)?;
+        }
+        let most = self
+            .model
+            .config
+            .tokens
+            .max_length
+            .saturating_sub(prompt.tokens().len());
+        let (mut ids, mut sum, mut steps) = (Vec::new(), 0.0, 0);
+        while steps < most {
+            rules.apply(&mut self.scores, &ids);
+            let (token, logprob) = best(&self.scores);
+            sum += logprob;
+            steps += 1;
+            if token == self.model.config.tokens.end {
+                break;
+            }
+            ids.push(token);
+            if steps < most {
+                cancel.check()?;
+                self.step(token)?;
+            }
+        }
+        Ok(Tokens {
+            ids,
+            avg_logprob: sum / steps.max(1) as f32,
+            no_speech_prob,
+        })
+    }
+
+    /// The scores after the last token, before any rule: one a vocabulary entry.
+    pub fn scores(&self) -> &[f32] {
+        &self.scores
+    }
+
+    /// Appends a token.
+    pub fn step(&mut self, token: u32) -> Result<(), DecoderError> {
         self.try_step(token)
             .map_err(|e| DecoderError::Engine(one_line(&e)))
     }
 
-    fn try_step(&mut self, token: u32) -> TractResult<Vec<f32>> {
+    fn try_start(model: &'m Model, encoded: &Encoded) -> TractResult<Self> {
+        let inputs = model.decoder.inputs().iter().map(|name| match name.as_str() {
+            "input_ids" => token_tensor(model.config.tokens.start),
+            _ => Ok(encoded.0.clone()),
+        });
+        let inputs = inputs.collect::<TractResult<TVec<TValue>>>()?;
+        let outputs = model.decoder.run(&mut model.decoder.start()?, inputs)?;
+        let scores = floats(&outputs[model.cache.first_logits])?;
+        Ok(Decoder {
+            model,
+            running: model.decoder_with_past.start()?,
+            encoded: encoded.0.clone(),
+            slots: model
+                .cache
+                .first
+                .iter()
+                .map(|&output| outputs[output].clone())
+                .collect(),
+            start_scores: scores.clone(),
+            scores,
+        })
+    }
+
+    fn try_step(&mut self, token: u32) -> TractResult<()> {
         let graph = &self.model.decoder_with_past;
         let inputs = self.model.cache.inputs.iter().map(|input| match input {
-            StepInput::Token => token_tensor(&[token]),
+            StepInput::Token => token_tensor(token),
             StepInput::Encoded => Ok(self.encoded.clone()),
             StepInput::Slot(slot) => Ok(self.slots[*slot].clone()),
         });
@@ -168,13 +169,13 @@ impl<'m> State<'m> {
                 self.slots[slot] = outputs[*output].clone();
             }
         }
-        floats(&outputs[graph.output("logits").unwrap_or(0)])
+        self.scores = floats(&outputs[self.model.cache.next_logits])?;
+        Ok(())
     }
 }
 
-fn token_tensor(tokens: &[u32]) -> TractResult<TValue> {
-    let ids: Vec<i64> = tokens.iter().map(|&id| i64::from(id)).collect();
-    Ok(Tensor::from_shape(&[1, ids.len()], &ids)?.into())
+fn token_tensor(token: u32) -> TractResult<TValue> {
+    Ok(Tensor::from_shape(&[1, 1], &[i64::from(token)])?.into())
 }
 
 fn floats(value: &TValue) -> TractResult<Vec<f32>> {
@@ -183,14 +184,6 @@ fn floats(value: &TValue) -> TractResult<Vec<f32>> {
         .try_as_plain_ram()?
         .as_slice::<f32>()?
         .to_vec())
-}
-
-/// The logits of one position.
-fn row<'l>(logits: &'l [f32], model: &Model, position: usize) -> &'l [f32] {
-    let width = model.config.sizes.vocabulary;
-    logits
-        .get(position * width..(position + 1) * width)
-        .unwrap_or(&[])
 }
 
 /// The first of the highest scores, and its log-probability.
@@ -207,11 +200,4 @@ fn best(scores: &[f32]) -> (u32, f32) {
             .get(best)
             .map_or(f32::NEG_INFINITY, |s| s - rules::log_sum_exp(scores)),
     )
-}
-
-/// The softmax probability of one token.
-fn probability(logits: &[f32], token: u32) -> f32 {
-    logits
-        .get(token as usize)
-        .map_or(0.0, |logit| (logit - rules::log_sum_exp(logits)).exp())
 }

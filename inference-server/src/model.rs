@@ -40,6 +40,10 @@ pub(crate) struct Cache {
     pub(crate) first: Vec<usize>,
     /// For each slot, the output of the decoder with past that replaces it; `None`: it stays.
     pub(crate) next: Vec<Option<usize>>,
+    /// The output of the first decoder run that holds the scores.
+    pub(crate) first_logits: usize,
+    /// The same of the decoder with past.
+    pub(crate) next_logits: usize,
 }
 
 /// An input of the decoder with past.
@@ -117,7 +121,7 @@ fn encoder_input(config: &Config, name: &str) -> Option<Vec<Dim>> {
 
 fn decoder_input(config: &Config, name: &str) -> Option<Vec<Dim>> {
     match name {
-        "input_ids" => Some(vec![Dim::Fixed(1), Dim::Any]),
+        "input_ids" => Some(vec![Dim::Fixed(1), Dim::Fixed(1)]),
         "encoder_hidden_states" => Some(encoded_shape(config)),
         _ => None,
     }
@@ -153,15 +157,18 @@ fn encoded_shape(config: &Config) -> Vec<Dim> {
 
 impl Cache {
     fn connect(decoder: &Graph, decoder_with_past: &Graph) -> Result<Cache, String> {
-        for graph in [decoder, decoder_with_past] {
+        let logits = |graph: &Graph| {
             graph
                 .output("logits")
-                .ok_or("a decoder has no output named logits")?;
-        }
+                .ok_or("a decoder has no output named logits")
+        };
+        let (first_logits, next_logits) = (logits(decoder)?, logits(decoder_with_past)?);
         let mut cache = Cache {
-            inputs: Vec::new(),
-            first: Vec::new(),
-            next: Vec::new(),
+            inputs: vec![],
+            first: vec![],
+            next: vec![],
+            first_logits,
+            next_logits,
         };
         for name in decoder_with_past.inputs() {
             cache.inputs.push(match name.strip_prefix("past_key_values.") {
@@ -189,7 +196,7 @@ pub struct ModelFacts {
     pub name: String,
     /// `sha256:<hex>` over the whole directory (see [`crate::digest`]).
     pub digest: String,
-    /// Language codes, sorted; empty for a model of one language, whose files do not say which.
+    /// Language codes, sorted.
     pub languages: Vec<String>,
     /// The tasks that it can do.
     pub tasks: Vec<Task>,
@@ -218,7 +225,7 @@ impl ModelFacts {
         Ok(ModelFacts {
             name: name.unwrap_or_else(|| "whisper".to_owned()),
             digest: digest.digest,
-            languages: config.tokens.languages.keys().cloned().collect(),
+            languages: config.tokens.codes(),
             tasks: tasks
                 .into_iter()
                 .filter(|task| config.tokens.can(*task))

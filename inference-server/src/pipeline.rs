@@ -3,11 +3,24 @@
 
 use std::time::Duration;
 
-use crate::{audio::Pcm16k, model::Model};
+use crate::{
+    audio::{Pcm16k, SAMPLE_RATE},
+    decoder::DecoderError,
+    encoder::EncoderError,
+    model::Model,
+    text,
+};
 
 mod cancel;
+mod joint;
+mod live;
+mod segments;
+mod silence;
+mod window;
 
 pub use cancel::{Cancel, Stopped};
+pub use live::Live;
+pub use silence::Thresholds;
 
 /// What the speakers speak.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -108,7 +121,7 @@ pub struct Segment {
 /// What was said.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Transcript {
-    /// The segments' texts joined by a space.
+    /// The segments' texts joined ([`crate::text::join`]).
     pub text: String,
     /// In order of time, not overlapping.
     pub segments: Vec<Segment>,
@@ -157,7 +170,22 @@ pub enum PipelineError {
     Engine(String),
 }
 
-/// Transcribes audio of any length.
+impl From<EncoderError> for PipelineError {
+    fn from(error: EncoderError) -> Self {
+        PipelineError::Engine(error.to_string())
+    }
+}
+
+impl From<DecoderError> for PipelineError {
+    fn from(error: DecoderError) -> Self {
+        match error {
+            DecoderError::Stopped(stopped) => PipelineError::Stopped(stopped),
+            DecoderError::Engine(_) => PipelineError::Engine(error.to_string()),
+        }
+    }
+}
+
+/// Transcribes audio of any length, window by window.
 pub fn transcribe(
     model: &Model,
     audio: &Pcm16k,
@@ -165,7 +193,10 @@ pub fn transcribe(
     cancel: &Cancel,
 ) -> Result<Transcript, PipelineError> {
     let mut live = Live::new(model, options)?;
-    let mut windows = live.push(audio.samples(), cancel)?;
+    let mut windows = Vec::new();
+    for piece in audio.samples().chunks(SAMPLE_RATE as usize) {
+        windows.extend(live.push(piece, cancel)?);
+    }
     windows.extend(live.finish(cancel)?);
     let language = windows
         .iter()
@@ -173,41 +204,11 @@ pub fn transcribe(
         .find(|l| !l.is_empty())
         .unwrap_or_default();
     let segments: Vec<Segment> = windows.into_iter().flat_map(|w| w.segments).collect();
-    let text = segments
-        .iter()
-        .map(|s| s.text.as_str())
-        .collect::<Vec<_>>()
-        .join(" ");
+    let text = text::join(segments.iter().map(|segment| segment.text.as_str()));
     Ok(Transcript {
         text,
         segments,
         language,
         audio_duration: audio.duration(),
     })
-}
-
-/// Audio that arrives piece by piece: each window is transcribed when it is full.
-pub struct Live<'a> {
-    model: &'a Model,
-}
-
-impl<'a> Live<'a> {
-    /// Checks the options against the model.
-    pub fn new(model: &'a Model, options: &Options) -> Result<Self, PipelineError> {
-        let _ = options;
-        Ok(Live { model })
-    }
-
-    /// Takes the next samples (16 kHz mono) and returns the windows that they complete.
-    pub fn push(&mut self, samples: &[f32], cancel: &Cancel) -> Result<Vec<WindowResult>, PipelineError> {
-        let _ = (self.model, samples);
-        cancel.check()?;
-        Ok(Vec::new())
-    }
-
-    /// No more audio: transcribes what is left.
-    pub fn finish(self, cancel: &Cancel) -> Result<Vec<WindowResult>, PipelineError> {
-        cancel.check()?;
-        Ok(Vec::new())
-    }
 }

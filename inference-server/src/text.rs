@@ -35,6 +35,14 @@ impl Vocabulary {
         self.tokenizer.token_to_id(token)
     }
 
+    /// Whether a token begins a word: after a space, or in a script that has none between words.
+    pub fn begins_word(&self, token: u32) -> bool {
+        self.text(&[token])
+            .chars()
+            .next()
+            .is_some_and(|c| c.is_whitespace() || unspaced(c))
+    }
+
     /// Which of two windows' tokens are the same word: the text in lower case without punctuation around it.
     ///
     /// `None` for what is no word of its own: marks, and parts of characters.
@@ -42,5 +50,60 @@ impl Vocabulary {
         let text = self.text(&[token]);
         let bare = text.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
         (!bare.is_empty() && !text.contains(char::REPLACEMENT_CHARACTER)).then_some(bare)
+    }
+}
+
+/// Joins texts by a space, except where a script without spaces between words meets.
+pub fn join<'t>(texts: impl IntoIterator<Item = &'t str>) -> String {
+    let mut joined = String::new();
+    for text in texts.into_iter().map(str::trim).filter(|text| !text.is_empty()) {
+        let meets = |c: Option<char>| c.is_some_and(unspaced);
+        if !joined.is_empty() && !(meets(joined.chars().last()) && meets(text.chars().next())) {
+            joined.push(' ');
+        }
+        joined.push_str(text);
+    }
+    joined
+}
+
+/// Scripts that are written without spaces between words: Chinese, Japanese, Thai, Lao, Burmese, Khmer, Tibetan.
+fn unspaced(c: char) -> bool {
+    matches!(c, '\u{0e00}'..='\u{0fff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}'
+        | '\u{3000}'..='\u{30ff}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{f900}'..='\u{faff}'
+        | '\u{ff00}'..='\u{ffef}' | '\u{20000}'..='\u{3ffff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_joined_as_their_script_is_written() {
+        assert_eq!(join(["Seven three.", " ", "Two."]), "Seven three. Two.");
+        assert_eq!(join(["你好。", "世界"]), "你好。世界");
+        assert_eq!(join(["OK", "世界"]), "OK 世界");
+        assert_eq!(join([]), "");
+    }
+
+    #[test]
+    fn special_tokens_are_no_text() {
+        let model = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../models/whisper-nano-digits/tokenizer.json"
+        );
+        let vocabulary = Vocabulary::load(Path::new(model)).unwrap();
+        let [start, en, timestamp] =
+            ["<|startoftranscript|>", "<|en|>", "<|0.00|>"].map(|token| vocabulary.id(token).unwrap());
+        let word = vocabulary
+            .tokenizer
+            .encode(" one", false)
+            .unwrap()
+            .get_ids()
+            .to_vec();
+        let mut tokens = vec![start, en, timestamp];
+        tokens.extend(&word);
+        assert_eq!(vocabulary.text(&tokens), " one");
+        assert_eq!(vocabulary.spoken(start), None);
+        assert!(vocabulary.begins_word(word[0]));
     }
 }

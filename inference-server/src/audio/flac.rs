@@ -103,7 +103,7 @@ impl Flac {
         }
     }
 
-    /// Collects samples until the decoder is hungry or done.
+    /// Collects samples until the decoder is hungry; when there is nothing more to feed it, until it is done.
     fn listen(&mut self) -> Result<Vec<f32>, AudioError> {
         let mut samples = Vec::new();
         loop {
@@ -113,6 +113,8 @@ impl Flac {
                     self.header = Some((shape, frames));
                 }
                 Ok(Event::Failed(error)) => return Err(error),
+                // At the end of the file it may ask again.
+                Ok(Event::Hungry) if self.bytes.is_none() => {}
                 Ok(Event::Hungry) | Err(_) => return Ok(samples),
             }
         }

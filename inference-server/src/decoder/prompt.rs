@@ -7,12 +7,7 @@ use crate::{
 
 /// The tokens that the decoder starts from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Prompt {
-    /// The start token, then what the model knows of language, task and timestamps.
-    pub tokens: Vec<u32>,
-    /// Where the start token is.
-    pub start: usize,
-}
+pub struct Prompt(Vec<u32>);
 
 impl Prompt {
     /// `<|startoftranscript|>`, and for a model of many languages language and task, and `<|notimestamps|>` unless
@@ -26,7 +21,17 @@ impl Prompt {
         if !timestamps {
             tokens.extend(config.no_timestamps);
         }
-        Some(Prompt { tokens, start: 0 })
+        Some(Prompt(tokens))
+    }
+
+    /// The start token, then what the model knows of language, task and timestamps.
+    pub fn tokens(&self) -> &[u32] {
+        &self.0
+    }
+
+    /// All but the start token.
+    pub fn after_start(&self) -> &[u32] {
+        &self.0[1..]
     }
 }
 

@@ -8,6 +8,9 @@ use serde::{Deserialize, de::DeserializeOwned};
 use super::{ModelError, files::Files};
 use crate::pipeline::Task;
 
+/// What a Whisper that is not multilingual speaks (`is_multilingual` of transformers: false means English only).
+const ONLY: &str = "en";
+
 /// What the configuration files of a model say.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -94,6 +97,15 @@ impl TokenConfig {
     /// The token of 0.00 s.
     pub fn timestamp_begin(&self) -> Option<u32> {
         self.no_timestamps.map(|token| token + 1)
+    }
+
+    /// The codes of the languages that the model knows, sorted.
+    pub fn codes(&self) -> Vec<String> {
+        if self.multilingual() {
+            self.languages.keys().cloned().collect()
+        } else {
+            vec![ONLY.to_owned()]
+        }
     }
 
     /// Whether the model can do a task; one of a single language can only transcribe.
