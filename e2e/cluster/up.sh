@@ -34,7 +34,7 @@ give_up() {
     tail -n 25 "$RUN/logs/$log.log" | cut -c1-300
   done
   rm -rf "$LOGS/failed-boot"
-  cp -r "$RUN/logs" "$LOGS/failed-boot" && say "all logs of this boot: $LOGS/failed-boot"
+  cp -r "$RUN/logs" "$LOGS/failed-boot" && give_to_user -R "$LOGS/failed-boot" && say "all logs of this boot: $LOGS/failed-boot"
   PARLANCE_LOCKED=1 "$CLUSTER_DIR/down.sh"
 }
 

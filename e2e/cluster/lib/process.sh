@@ -13,10 +13,11 @@ start() {
 
 # pid_of NAME: print the pid if that daemon is alive
 pid_of() {
-  local pid exe
+  local pid program=
   pid=$(cat "$RUN/pids/$1" 2>/dev/null) || return 1
-  exe=$(readlink "/proc/$pid/exe" 2>/dev/null) || return 1
-  case $exe in
+  # the command line, unlike the link to the program, can be read without being root
+  read -r -d '' program <"/proc/$pid/cmdline" 2>/dev/null || return 1
+  case $program in
     "$BIN"/*) echo "$pid" ;;
     *) return 1 ;;
   esac
