@@ -22,14 +22,16 @@ push() {
   fi
 }
 
+import() {
+  local archive
+  for archive in "$@"; do "$BIN/ctr" -a "$CONTAINERD_SOCK" -n k8s.io images import --local "$archive"; done
+}
+
 case $CLUSTER in
   own)
     as_root "$@"
     [ -S "$CONTAINERD_SOCK" ] || fail "the cluster is not up: run 'make cluster-up'"
-    for archive in "$@"; do
-      "$BIN/ctr" -a "$CONTAINERD_SOCK" -n k8s.io images import --local "$archive" >/dev/null
-    done
-    say "images: imported into the cluster's containerd"
+    step "bringing $# images into the cluster's containerd" "$RUN/logs/import.log" import "$@"
     ;;
   kind)
     for archive in "$@"; do kind load image-archive "$archive" --name "$KIND_CLUSTER"; done

@@ -41,7 +41,8 @@ root_of parlance-operator
 image parlance-operator "$OPERATOR_REPOSITORY" "Parlance operator"
 
 root_of parlance-server
-mkdir -p "$WORK/parlance-server/models"
-# only what is committed: not what a training run or an editor left beside it
-(cd "$REPO_DIR/models" && git ls-files -z whisper-nano-digits | xargs -0 -I{} install -D -m 644 {} "$WORK/parlance-server/models/{}")
+cd "$REPO_DIR/models"
+# only what is committed, where git can tell: not what a training run or an editor left beside it
+{ git ls-files -z whisper-nano-digits 2>/dev/null || find whisper-nano-digits -type f -print0; } |
+  xargs -0 -I{} install -D -m 644 {} "$WORK/parlance-server/models/{}"
 image parlance-server "$SERVER_REPOSITORY" "Parlance inference server"
