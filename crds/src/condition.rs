@@ -36,6 +36,8 @@ pub enum Reason {
     FetchFailed,
     /// Pods are being started or replaced.
     RollingOut,
+    /// Pods run and do not become ready, without telling why.
+    RolloutStalled,
     /// An image cannot be pulled.
     ImagePullFailed,
     /// A container ends again and again.
@@ -77,6 +79,7 @@ impl Reason {
             Reason::NoSpace => "NoSpace",
             Reason::FetchFailed => "FetchFailed",
             Reason::RollingOut => "RollingOut",
+            Reason::RolloutStalled => "RolloutStalled",
             Reason::ImagePullFailed => "ImagePullFailed",
             Reason::CrashLoop => "CrashLoop",
             Reason::OutOfMemory => "OutOfMemory",

@@ -1,1 +1,44 @@
-//! placeholder
+//! Parlance's operator: turns `TranscriptionService` and `ModelDeployment` objects into running speech-to-text.
+//!
+//! ```text
+//! object -fetch-> Fetched -plan-> Plan -build-> Resources<Prepared> -apply-> Resources<Applied> -status-> Status
+//!         async           pure          pure                         async                       pure, then one patch
+//! ```
+//!
+//! | Module | What it holds |
+//! |---|---|
+//! | [`cli`], [`run`], [`context`] | flags, wiring and shutdown, what every reconcile may use |
+//! | [`telemetry`], [`metrics`], [`http`], [`events`] | what people and tools see of it |
+//! | [`leader`] | election by a Lease |
+//! | [`transcription_service`], [`model_deployment`] | one folder a kind: `fetch`, `plan`, `build`, `status` |
+//! | [`workload`] | pure builders of the children, from a [`workload::WorkloadPlan`] |
+//! | [`observe`] | reads what a reconcile needs to know of the cluster |
+//! | [`resources`], [`apply`], [`drift`] | the children as one set, and the only place that writes them |
+//! | [`publish`] | the one patch of a status, and its Events |
+//! | [`health`], [`conditions`] | pure: what is wrong with the children, and how that is told |
+//! | [`names`], [`quantity`], [`duration`] | words and values that all of it shares |
+//!
+//! The two kinds never import each other; `plan`, `build`, `health`, `conditions` and the pure half of `status` hold no
+//! `async` and no client.
+
+pub mod apply;
+pub mod cli;
+pub mod conditions;
+pub mod context;
+pub mod drift;
+pub mod duration;
+pub mod events;
+pub mod health;
+pub mod http;
+pub mod leader;
+pub mod metrics;
+pub mod model_deployment;
+pub mod names;
+pub mod observe;
+pub mod publish;
+pub mod quantity;
+pub mod resources;
+pub mod run;
+pub mod telemetry;
+pub mod transcription_service;
+pub mod workload;

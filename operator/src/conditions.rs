@@ -1,0 +1,278 @@
+//! Conditions, and what makes them.
+//!
+//! In: what is wrong, what is awaited, and how far the pods are. Out: the five conditions that both kinds have. Pure: the
+//! time comes from outside, and changes only where a condition's status does.
+
+use crds::condition::{DEGRADED, MODEL_CACHED, PROGRESSING, READY, Reason, WORKLOAD_AVAILABLE};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::health::{Finding, Rollout};
+
+/// All that the conditions tell.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// What is wrong, the root cause first.
+    pub findings: Vec<Finding>,
+    /// What is on its way; nothing when all is in place.
+    pub awaited: Option<Finding>,
+    /// Digest of the model on the volume, once verified.
+    pub digest: Option<String>,
+    /// How far the pods are; nothing when there are none to be.
+    pub rollout: Option<Rollout>,
+    /// What to say when all is well.
+    pub good_news: String,
+}
+
+impl State {
+    /// The one thing to tell: what is wrong, else what is awaited, else that all is well.
+    pub fn headline(&self) -> Finding {
+        let news = self.findings.first().or(self.awaited.as_ref()).cloned();
+        news.unwrap_or_else(|| Finding::new(Reason::AsExpected, self.good_news.clone()))
+    }
+
+    /// Whether all is as the spec asks.
+    pub fn is_ready(&self) -> bool {
+        self.findings.is_empty() && self.awaited.is_none()
+    }
+
+    /// Whether some pods serve.
+    pub fn serves(&self) -> bool {
+        self.rollout.as_ref().is_some_and(|rollout| rollout.ready > 0)
+    }
+
+    /// Whether the first thing that is wrong may well be solved from outside: by a model, a claim, a volume or a node that comes.
+    pub fn waits_for_others(&self) -> bool {
+        use Reason::{
+            ClaimNotFound, ModelNotFound, ModelNotReady, NoMatchingGpuNode, StorageClassNotFound,
+            Unschedulable, VolumePending,
+        };
+        matches!(
+            self.headline().reason,
+            ModelNotFound
+                | ModelNotReady
+                | ClaimNotFound
+                | StorageClassNotFound
+                | VolumePending
+                | NoMatchingGpuNode
+                | Unschedulable
+        )
+    }
+
+    /// The conditions, with the times of `previous` where their status is the same.
+    pub fn conditions(&self, previous: &[Condition], generation: Option<i64>, now: &Time) -> Vec<Condition> {
+        let headline = self.headline();
+        let ready = verdict(READY, Some(self.is_ready()), &headline);
+        let progressing = self.findings.is_empty() && self.awaited.is_some();
+        let wrong = match self.findings.first() {
+            Some(first) => Finding::new(first.reason, self.all_findings()),
+            None => Finding::new(Reason::AsExpected, "nothing is wrong"),
+        };
+        let all = [
+            ready,
+            verdict(PROGRESSING, Some(progressing), &headline),
+            verdict(DEGRADED, Some(!self.findings.is_empty()), &wrong),
+            self.model_cached(&headline),
+            self.workload_available(&headline),
+        ];
+        all.map(|condition| dated(condition, previous, generation, now))
+            .to_vec()
+    }
+
+    fn all_findings(&self) -> String {
+        let messages: Vec<&str> = self
+            .findings
+            .iter()
+            .map(|finding| finding.message.as_str())
+            .collect();
+        messages.join(". Also: ")
+    }
+
+    fn model_cached(&self, headline: &Finding) -> Condition {
+        match &self.digest {
+            Some(digest) => {
+                let verified = Finding::new(
+                    Reason::AsExpected,
+                    format!("the model is on its volume: {digest}"),
+                );
+                verdict(MODEL_CACHED, Some(true), &verified)
+            }
+            None => verdict(MODEL_CACHED, Some(false), headline),
+        }
+    }
+
+    fn workload_available(&self, headline: &Finding) -> Condition {
+        match &self.rollout {
+            Some(rollout) if rollout.available => {
+                let serving = Finding::new(Reason::AsExpected, rollout.sentence());
+                verdict(WORKLOAD_AVAILABLE, Some(true), &serving)
+            }
+            Some(_) => verdict(WORKLOAD_AVAILABLE, Some(false), headline),
+            None => verdict(WORKLOAD_AVAILABLE, None, headline),
+        }
+    }
+}
+
+fn verdict(type_: &str, status: Option<bool>, why: &Finding) -> Condition {
+    let status = match status {
+        Some(true) => "True",
+        Some(false) => "False",
+        None => "Unknown",
+    };
+    Condition {
+        type_: type_.into(),
+        status: status.into(),
+        reason: why.reason.as_str().into(),
+        message: truncated(&why.message),
+        observed_generation: None,
+        last_transition_time: Time(Default::default()),
+    }
+}
+
+fn dated(mut condition: Condition, previous: &[Condition], generation: Option<i64>, now: &Time) -> Condition {
+    let before = find(previous, &condition.type_).filter(|before| before.status == condition.status);
+    condition.last_transition_time =
+        before.map_or_else(|| now.clone(), |before| before.last_transition_time.clone());
+    condition.observed_generation = generation;
+    condition
+}
+
+/// The condition of a type.
+pub fn find<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+/// Whether the condition of a type holds.
+pub fn holds(conditions: &[Condition], type_: &str) -> bool {
+    find(conditions, type_).is_some_and(|condition| condition.status == "True")
+}
+
+/// Whether the children of this generation were all in place when the status was written.
+pub fn settled(conditions: &[Condition], generation: Option<i64>) -> bool {
+    let of_generation = |condition: &&Condition| condition.observed_generation == generation;
+    let workload = find(conditions, WORKLOAD_AVAILABLE).filter(of_generation);
+    let model = find(conditions, MODEL_CACHED).filter(of_generation);
+    workload.is_some_and(|condition| condition.status != "Unknown")
+        || model.is_some_and(|condition| condition.status == "True")
+}
+
+/// The apiserver refuses longer messages.
+pub fn truncated(message: &str) -> String {
+    message.chars().take(1024).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::jiff::Timestamp;
+
+    use super::*;
+
+    fn at(second: i64) -> Time {
+        Time(Timestamp::from_second(second).unwrap())
+    }
+
+    fn told(conditions: &[Condition]) -> Vec<String> {
+        let tell = |one: &Condition| format!("{}={} {}", one.type_, one.status, one.reason);
+        conditions.iter().map(tell).collect()
+    }
+
+    fn serving(ready: i32) -> Option<Rollout> {
+        Some(Rollout {
+            replicas: 2,
+            ready,
+            wanted: 2,
+            complete: ready == 2,
+            available: ready > 0,
+        })
+    }
+
+    #[test]
+    fn all_is_well() {
+        let state = State {
+            digest: Some("sha256:1".into()),
+            rollout: serving(2),
+            good_news: "2 of 2 pods serve".into(),
+            ..State::default()
+        };
+        assert_eq!(
+            told(&state.conditions(&[], Some(3), &at(7))),
+            [
+                "Ready=True AsExpected",
+                "Progressing=False AsExpected",
+                "Degraded=False AsExpected",
+                "ModelCached=True AsExpected",
+                "WorkloadAvailable=True AsExpected",
+            ]
+        );
+    }
+
+    #[test]
+    fn something_is_awaited() {
+        let state = State {
+            awaited: Some(Finding::new(
+                Reason::FetchingModel,
+                "the model is being put on its volume",
+            )),
+            rollout: serving(0),
+            ..State::default()
+        };
+        assert_eq!(
+            told(&state.conditions(&[], Some(3), &at(7))),
+            [
+                "Ready=False FetchingModel",
+                "Progressing=True FetchingModel",
+                "Degraded=False AsExpected",
+                "ModelCached=False FetchingModel",
+                "WorkloadAvailable=False FetchingModel",
+            ]
+        );
+    }
+
+    #[test]
+    fn something_is_wrong_while_some_pods_serve() {
+        let state = State {
+            findings: vec![
+                Finding::new(Reason::CrashLoop, "it crashes"),
+                Finding::new(Reason::OutOfMemory, "too small"),
+            ],
+            awaited: Some(Finding::new(Reason::RollingOut, "pods are being replaced")),
+            digest: Some("sha256:1".into()),
+            rollout: serving(1),
+            ..State::default()
+        };
+        let conditions = state.conditions(&[], Some(3), &at(7));
+        assert_eq!(
+            told(&conditions),
+            [
+                "Ready=False CrashLoop",
+                "Progressing=False CrashLoop",
+                "Degraded=True CrashLoop",
+                "ModelCached=True AsExpected",
+                "WorkloadAvailable=True AsExpected",
+            ]
+        );
+        assert_eq!(
+            find(&conditions, DEGRADED).unwrap().message,
+            "it crashes. Also: too small"
+        );
+    }
+
+    #[test]
+    fn a_time_changes_only_with_its_status() {
+        let waiting = State {
+            awaited: Some(Finding::new(Reason::RollingOut, "pods are being started")),
+            ..State::default()
+        };
+        let first = waiting.conditions(&[], Some(1), &at(1));
+        let second = State::default().conditions(&first, Some(2), &at(2));
+        let times = |type_: &str| {
+            find(&second, type_).map(|one| (one.last_transition_time.clone(), one.observed_generation))
+        };
+        assert_eq!(times(READY), Some((at(2), Some(2))), "it changed");
+        assert_eq!(times(DEGRADED), Some((at(1), Some(2))), "it did not");
+    }
+
+    #[test]
+    fn a_long_message_is_cut() {
+        assert_eq!(truncated(&"é".repeat(2000)).chars().count(), 1024);
+    }
+}

@@ -1,0 +1,196 @@
+//! Events: what a person sees with `kubectl describe`.
+//!
+//! In: the conditions before and after, and what was written. Out: Events, told when something changes and never again.
+//! `announcements` is pure; `publish` writes. An Event that cannot be written is logged, and stops nothing.
+
+use std::fmt::Write;
+
+use crds::condition::{DEGRADED, MODEL_CACHED, READY};
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, Client};
+
+use crate::apply::{Change, Done, explain};
+use crate::conditions::{find, holds};
+use crate::names::MANAGER;
+
+/// One thing to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announcement {
+    /// Whether it is something wrong.
+    pub warning: bool,
+    /// What, in one word.
+    pub reason: String,
+    /// What, in a sentence.
+    pub note: String,
+}
+
+/// What is new between two sets of conditions, and what was done to the children.
+pub fn announcements(before: &[Condition], after: &[Condition], changes: &[Change]) -> Vec<Announcement> {
+    let mut told: Vec<Announcement> = Vec::new();
+    for (reason, verb, action) in [
+        ("Created", "created", Done::Created),
+        ("Updated", "updated", Done::Updated),
+        ("Pruned", "deleted, as no longer wanted:", Done::Pruned),
+    ] {
+        let children = changes.iter().filter(|change| change.action == action);
+        let children: Vec<String> = children
+            .map(|change| format!("{} {}", change.kind, change.name))
+            .collect();
+        if !children.is_empty() {
+            told.push(normal(reason, format!("{verb} {}", children.join(", "))));
+        }
+    }
+    told.extend(changes.iter().filter_map(repaired));
+    let became = |type_: &str| holds(after, type_) && !holds(before, type_);
+    for (type_, reason) in [(MODEL_CACHED, "ModelCached"), (READY, "Ready")] {
+        if became(type_) {
+            let message = find(after, type_).map(|condition| condition.message.clone());
+            told.push(normal(reason, message.unwrap_or_default()));
+        }
+    }
+    if let Some(wrong) = find(after, DEGRADED).filter(|condition| condition.status == "True") {
+        let known =
+            find(before, DEGRADED).is_some_and(|old| old.status == "True" && old.reason == wrong.reason);
+        if !known {
+            told.push(Announcement {
+                warning: true,
+                reason: wrong.reason.clone(),
+                note: wrong.message.clone(),
+            });
+        }
+    }
+    told
+}
+
+fn normal(reason: &str, note: String) -> Announcement {
+    Announcement {
+        warning: false,
+        reason: reason.into(),
+        note,
+    }
+}
+
+fn repaired(change: &Change) -> Option<Announcement> {
+    let (kind, name) = (&change.kind, &change.name);
+    let note = match &change.action {
+        Done::Repaired(field) => format!("put back {field} of {kind} {name}, which had been edited"),
+        Done::Restored => format!("put back {kind} {name}, which had been deleted"),
+        Done::Created | Done::Updated | Done::Pruned => return None,
+    };
+    Some(normal("Repaired", note))
+}
+
+/// Writes Events about an object.
+pub async fn publish(client: &Client, about: &ObjectReference, instance: &str, told: Vec<Announcement>) {
+    let namespace = about.namespace.as_deref().unwrap_or("default");
+    let api = Api::<Event>::namespaced(client.clone(), namespace);
+    for announcement in told {
+        let event = event(about, instance, announcement);
+        if let Err(error) = api.create(&PostParams::default(), &event).await {
+            tracing::warn!(
+                reason = event.reason,
+                "failed to write an Event: {}",
+                explain(&error)
+            );
+        }
+    }
+}
+
+fn event(about: &ObjectReference, instance: &str, announcement: Announcement) -> Event {
+    let now = Timestamp::now();
+    let mut name = about.name.clone().unwrap_or_default();
+    // Two Events of one object are told apart by their time, as the event libraries of Kubernetes do.
+    let _ = write!(name, ".{:x}", now.as_nanosecond());
+    Event {
+        metadata: ObjectMeta {
+            name: Some(name),
+            namespace: about.namespace.clone(),
+            ..Default::default()
+        },
+        event_time: Some(MicroTime(now)),
+        regarding: Some(about.clone()),
+        type_: Some(if announcement.warning { "Warning" } else { "Normal" }.into()),
+        reason: Some(announcement.reason),
+        action: Some("Reconcile".into()),
+        note: Some(announcement.note.chars().take(1000).collect()),
+        reporting_controller: Some(format!("{}/{MANAGER}", crds::GROUP)),
+        reporting_instance: Some(instance.chars().take(128).collect()),
+        ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+
+    fn condition(type_: &str, status: &str, reason: &str) -> Condition {
+        Condition {
+            type_: type_.into(),
+            status: status.into(),
+            reason: reason.into(),
+            message: format!("about {reason}"),
+            last_transition_time: Time(Timestamp::UNIX_EPOCH),
+            observed_generation: None,
+        }
+    }
+
+    fn told(before: &[Condition], after: &[Condition], changes: &[Change]) -> Vec<String> {
+        let told = announcements(before, after, changes);
+        told.into_iter()
+            .map(|one| format!("{} {}: {}", one.warning, one.reason, one.note))
+            .collect()
+    }
+
+    #[test]
+    fn a_state_is_told_once() {
+        let fine = [
+            condition(READY, "True", "AsExpected"),
+            condition(DEGRADED, "False", "AsExpected"),
+        ];
+        let wrong = [
+            condition(READY, "False", "CrashLoop"),
+            condition(DEGRADED, "True", "CrashLoop"),
+        ];
+        let worse = [
+            condition(READY, "False", "OutOfMemory"),
+            condition(DEGRADED, "True", "OutOfMemory"),
+        ];
+        assert_eq!(told(&[], &fine, &[]), ["false Ready: about AsExpected"]);
+        assert!(told(&fine, &fine, &[]).is_empty());
+        assert_eq!(told(&fine, &wrong, &[]), ["true CrashLoop: about CrashLoop"]);
+        assert!(told(&wrong, &wrong, &[]).is_empty());
+        assert_eq!(told(&wrong, &worse, &[]), ["true OutOfMemory: about OutOfMemory"]);
+        assert_eq!(told(&worse, &fine, &[]), ["false Ready: about AsExpected"]);
+    }
+
+    #[test]
+    fn what_was_done_to_children_is_told() {
+        let change = |action: Done, kind: &str| Change {
+            action,
+            kind: kind.into(),
+            name: "calls".into(),
+        };
+        let changes = [
+            change(Done::Created, "Service"),
+            change(Done::Created, "Deployment"),
+            change(Done::Repaired("spec.replicas".into()), "Deployment"),
+            change(Done::Restored, "Service"),
+            change(Done::Pruned, "HorizontalPodAutoscaler"),
+        ];
+        assert_eq!(
+            told(&[], &[], &changes),
+            [
+                "false Created: created Service calls, Deployment calls",
+                "false Pruned: deleted, as no longer wanted: HorizontalPodAutoscaler calls",
+                "false Repaired: put back spec.replicas of Deployment calls, which had been edited",
+                "false Repaired: put back Service calls, which had been deleted",
+            ]
+        );
+    }
+}

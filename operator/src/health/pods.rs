@@ -1,0 +1,201 @@
+//! Pods that do not get on.
+//!
+//! In: a pod. Out: what is wrong with it. Pure.
+
+use crds::condition::Reason;
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod};
+use kube::{Resource, ResourceExt};
+
+use super::{Finding, Symptoms, newest_warning, report};
+use crate::names::MODEL_CONTAINER;
+
+/// Whether the pod has a node.
+pub fn is_placed(pod: &Pod) -> bool {
+    pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some())
+}
+
+/// Whether the pod has a node and its containers are not started: its volumes may not come.
+pub fn waits_for_volumes(pod: &Pod) -> bool {
+    let pending = pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Pending");
+    pending
+        && is_placed(pod)
+        && containers(pod).all(|container| {
+            let state = container.state.clone().unwrap_or_default();
+            let reason = state.waiting.and_then(|waiting| waiting.reason);
+            matches!(reason.as_deref(), Some("ContainerCreating" | "PodInitializing"))
+        })
+}
+
+/// Everything that is wrong with a pod. A pod that is on its way out is no one's concern.
+pub fn findings(pod: &Pod, symptoms: &Symptoms) -> Vec<Finding> {
+    if pod.meta().deletion_timestamp.is_some() {
+        return Vec::new();
+    }
+    let mut findings: Vec<Finding> = unschedulable(pod, symptoms).into_iter().collect();
+    findings.extend(volumes(pod, symptoms));
+    findings.extend(containers(pod).filter_map(|container| container_finding(pod, container)));
+    findings
+}
+
+fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
+    let status = pod.status.as_ref();
+    let init = status
+        .and_then(|status| status.init_container_statuses.as_deref())
+        .unwrap_or_default();
+    let main = status
+        .and_then(|status| status.container_statuses.as_deref())
+        .unwrap_or_default();
+    init.iter().chain(main)
+}
+
+fn unschedulable(pod: &Pod, symptoms: &Symptoms) -> Option<Finding> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let scheduled = conditions
+        .iter()
+        .find(|condition| condition.type_ == "PodScheduled")?;
+    if scheduled.status != "False" || scheduled.reason.as_deref() != Some("Unschedulable") {
+        return None;
+    }
+    let text = scheduled
+        .message
+        .as_deref()
+        .unwrap_or("the scheduler gives no reason")
+        .trim();
+    if let Some(gpu) = symptoms
+        .gpu
+        .filter(|gpu| text.contains(&format!("Insufficient {}", gpu.resource_name)))
+    {
+        let message = format!(
+            "no node has {} {} free for pod {}: {text}; free some, or add a node",
+            gpu.count,
+            gpu.resource_name,
+            pod.name_any()
+        );
+        return Some(Finding::new(Reason::NoMatchingGpuNode, message));
+    }
+    let message = format!("no node takes pod {}: {text}", pod.name_any());
+    Some(Finding::new(Reason::Unschedulable, message))
+}
+
+fn volumes(pod: &Pod, symptoms: &Symptoms) -> Option<Finding> {
+    if !waits_for_volumes(pod) {
+        return None;
+    }
+    let warning = newest_warning(symptoms.warnings, pod.uid().as_deref())?;
+    let text = warning.message.as_deref().unwrap_or("no message").trim();
+    let message = match warning.reason.as_deref() {
+        Some("FailedMount" | "FailedAttachVolume" | "FailedMapVolume") => {
+            format!("pod {} cannot mount its volume: {text}", pod.name_any())
+        }
+        _ => return None,
+    };
+    Some(Finding::new(Reason::VolumePending, message))
+}
+
+fn container_finding(pod: &Pod, container: &ContainerStatus) -> Option<Finding> {
+    let state = container.state.clone().unwrap_or_default();
+    let before = container.last_state.clone().unwrap_or_default().terminated;
+    if let Some(finding) = state
+        .waiting
+        .as_ref()
+        .and_then(|waiting| waiting_finding(container, waiting))
+    {
+        return Some(finding);
+    }
+    // What is up and ready is well, whatever it went through.
+    let settled = container.ready
+        || state
+            .terminated
+            .as_ref()
+            .is_some_and(|ended| ended.exit_code == 0);
+    let ended = state
+        .terminated
+        .or(before)
+        .filter(|ended| !settled && ended.exit_code != 0)?;
+    Some(ended_finding(pod, container, &ended))
+}
+
+fn waiting_finding(container: &ContainerStatus, waiting: &ContainerStateWaiting) -> Option<Finding> {
+    let text = waiting
+        .message
+        .as_deref()
+        .unwrap_or("the kubelet gives no reason")
+        .trim();
+    match waiting.reason.as_deref()? {
+        "ErrImagePull"
+        | "ImagePullBackOff"
+        | "InvalidImageName"
+        | "ErrImageNeverPull"
+        | "RegistryUnavailable"
+        | "ImageInspectError"
+        | "SignatureValidationFailed" => Some(Finding::new(
+            Reason::ImagePullFailed,
+            format!(
+                "image {} cannot be pulled: {text}; check image and imagePullSecrets",
+                container.image
+            ),
+        )),
+        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => Some(Finding::new(
+            Reason::ContainerCreationFailed,
+            format!("container {} cannot be started: {text}", container.name),
+        )),
+        _ => None,
+    }
+}
+
+fn ended_finding(pod: &Pod, container: &ContainerStatus, ended: &ContainerStateTerminated) -> Finding {
+    if ended.reason.as_deref() == Some("OOMKilled") {
+        let limit = memory_limit(pod, &container.name);
+        return Finding::new(
+            Reason::OutOfMemory,
+            format!(
+                "container {} was ended for using more memory than its limit of {limit}; \
+                 choose a larger profile, or set resources.limits.memory",
+                container.name
+            ),
+        );
+    }
+    if container.name == MODEL_CONTAINER {
+        return report::failure(ended);
+    }
+    let text = ended
+        .message
+        .as_deref()
+        .or(ended.reason.as_deref())
+        .unwrap_or("no message")
+        .trim();
+    Finding::new(
+        Reason::CrashLoop,
+        format!(
+            "container {} ended with exit code {} ({} restarts): {}",
+            container.name,
+            ended.exit_code,
+            container.restart_count,
+            last_lines(text)
+        ),
+    )
+}
+
+fn memory_limit(pod: &Pod, container: &str) -> String {
+    let spec = pod.spec.as_ref();
+    let containers = spec.into_iter().flat_map(|spec| {
+        spec.containers
+            .iter()
+            .chain(spec.init_containers.iter().flatten())
+    });
+    let limits = containers
+        .filter(|one| one.name == container)
+        .filter_map(|one| one.resources.as_ref()?.limits.as_ref());
+    let mut memory = limits.filter_map(|limits| limits.get("memory"));
+    memory
+        .next()
+        .map_or_else(|| "the node".to_string(), |quantity| quantity.0.clone())
+}
+
+/// The end of a log, where the cause stands.
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let tail = lines[lines.len().saturating_sub(3)..].join(" | ");
+    let start = tail.char_indices().rev().nth(599).map_or(0, |(at, _)| at);
+    tail[start..].to_string()
+}

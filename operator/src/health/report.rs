@@ -1,0 +1,84 @@
+//! What the container that brings the model said of it.
+//!
+//! In: pods. Out: digest, size and number of files, or what was wrong. Pure. The words are those of `parlance-server fetch`.
+
+use crds::condition::Reason;
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
+use serde::Deserialize;
+
+use super::Finding;
+use crate::names::MODEL_CONTAINER;
+
+/// A model that was verified.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelReport {
+    /// sha256 over its files.
+    pub digest: String,
+    /// Bytes of its files.
+    pub size_bytes: i64,
+    /// Number of its files.
+    pub files: i64,
+}
+
+#[derive(Deserialize)]
+struct Failure {
+    reason: String,
+    message: String,
+}
+
+/// The status of the container that brings the model, in a pod of either kind.
+pub fn model_container(pod: &Pod) -> Option<&ContainerStatus> {
+    let status = pod.status.as_ref()?;
+    let statuses = status
+        .init_container_statuses
+        .iter()
+        .chain(&status.container_statuses);
+    statuses
+        .flatten()
+        .find(|container| container.name == MODEL_CONTAINER)
+}
+
+/// What the newest pod that verified its model reports.
+pub fn verified<'a>(pods: impl IntoIterator<Item = &'a Pod>) -> Option<ModelReport> {
+    let reports = pods.into_iter().filter_map(|pod| {
+        let ended = model_container(pod)?.state.as_ref()?.terminated.as_ref()?;
+        let succeeded = (ended.exit_code == 0).then_some(ended)?;
+        let report = serde_json::from_str(succeeded.message.as_deref()?.trim()).ok()?;
+        Some((succeeded.finished_at.as_ref().map(|time| time.0), report))
+    });
+    reports.max_by_key(|(at, _)| *at).map(|(_, report)| report)
+}
+
+/// What is wrong when that container ended badly.
+pub fn failure(ended: &ContainerStateTerminated) -> Finding {
+    let text = ended.message.as_deref().unwrap_or_default().trim();
+    if let Ok(Failure { reason, message }) = serde_json::from_str(text) {
+        let (reason, advice) = match reason.as_str() {
+            "SourceNotFound" => (Reason::SourceNotFound, "check the name or path in the source"),
+            "DigestMismatch" => (
+                Reason::DigestMismatch,
+                "if the model was changed on purpose, set digest to the new value; else restore its files",
+            ),
+            "InvalidModel" => (
+                Reason::InvalidModel,
+                "serve a Whisper model as optimum exports it",
+            ),
+            "NoSpace" => (Reason::NoSpace, "set a larger cache.size"),
+            _ => (Reason::FetchFailed, "it is tried again"),
+        };
+        return Finding::new(reason, format!("{message}; {advice}"));
+    }
+    let text = if text.is_empty() {
+        ended.reason.as_deref().unwrap_or("no message")
+    } else {
+        text
+    };
+    Finding::new(
+        Reason::FetchFailed,
+        format!(
+            "the model container ended with exit code {}: {text}; it is tried again",
+            ended.exit_code
+        ),
+    )
+}

@@ -1,0 +1,34 @@
+//! Reads what a ModelDeployment refers to, and its children.
+//!
+//! In: the object and a client. Out: [`Fetched`]. It decides nothing: what does not exist is simply not there.
+
+use crds::ModelDeployment;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use kube::Client;
+
+use crate::names::Owner;
+use crate::observe::{self, Observed};
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct Fetched {
+    /// The children and what may stand in their way.
+    pub observed: Observed,
+    /// The claim that the source names.
+    pub claim: Option<PersistentVolumeClaim>,
+}
+
+/// Reads the cluster.
+pub async fn fetch(model: &ModelDeployment, owner: &Owner, client: &Client) -> Result<Fetched, kube::Error> {
+    let wants_gpu = model
+        .spec
+        .serving
+        .as_ref()
+        .is_some_and(|serving| serving.gpu.is_some());
+    let observed = observe::observe(client, owner, wants_gpu).await?;
+    let claim = match &model.spec.model.source.persistent_volume_claim {
+        Some(source) => observe::get(client, &owner.namespace, &source.claim_name).await?,
+        None => None,
+    };
+    Ok(Fetched { observed, claim })
+}

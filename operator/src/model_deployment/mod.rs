@@ -1,0 +1,116 @@
+//! Reconciles a ModelDeployment: fetch, plan, build, apply, status, in this order and once.
+//!
+//! In: the object. Out: its children and its status as they should be, and when to look again.
+
+pub mod build;
+pub mod fetch;
+pub mod plan;
+pub mod status;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crds::ModelDeployment;
+use kube::runtime::controller::Action;
+use kube::{Resource, ResourceExt};
+
+use crate::apply::{self, Applier};
+use crate::conditions;
+use crate::context::Context;
+use crate::names::{Kind, Owner, PAUSED};
+use status::Outcome;
+
+const KIND: Kind = Kind::ModelDeployment;
+
+/// Why a reconcile failed. It is tried again, later each time.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The cluster could not be read.
+    #[error("failed to read what is in the cluster: {}", apply::explain(.0))]
+    Fetch(#[source] kube::Error),
+    /// A child could not be written.
+    #[error(transparent)]
+    Apply(#[from] apply::Error),
+    /// The status could not be written.
+    #[error("failed to write the status: {}", apply::explain(.0))]
+    Status(#[source] kube::Error),
+}
+
+impl Error {
+    /// The error in one of few words.
+    pub fn category(&self) -> &'static str {
+        match self {
+            Error::Fetch(_) => "fetch",
+            Error::Apply(apply::Error::Conflict { .. }) => "conflict",
+            Error::Apply(apply::Error::Api { .. }) => "apply",
+            Error::Status(_) => "status",
+        }
+    }
+}
+
+/// Brings the children and the status of `model` to what its spec asks for.
+pub async fn reconcile(model: Arc<ModelDeployment>, context: Arc<Context>) -> Result<Action, Error> {
+    let (_permit, started) = context.admit().await;
+    let result = look_after(&model, &context).await;
+    context
+        .metrics
+        .reconciled(KIND, started, if result.is_ok() { "ok" } else { "error" });
+    result
+}
+
+async fn look_after(model: &ModelDeployment, context: &Context) -> Result<Action, Error> {
+    let owner = Owner::of(KIND, model.meta());
+    let paused = model
+        .annotations()
+        .get(PAUSED)
+        .is_some_and(|value| value == "true");
+    if model.meta().deletion_timestamp.is_some() || paused {
+        return Ok(Action::await_change());
+    }
+    // With a client: read.
+    let fetched = fetch::fetch(model, &owner, &context.client)
+        .await
+        .map_err(Error::Fetch)?;
+    // Without: decide.
+    let plan = plan::plan(model, &owner, &fetched, &context.server_image);
+    // With a client: write.
+    let settled = conditions::settled(status::conditions(model), model.meta().generation);
+    let outcome = match plan {
+        Err(refusal) => Outcome::Refused(refusal),
+        Ok(plan) => {
+            let (client, metrics) = (&context.client, &context.metrics);
+            let applier = Applier {
+                client,
+                owner: &owner,
+                metrics,
+                settled,
+            };
+            match applier
+                .apply(build::build(&plan), &fetched.observed.children)
+                .await
+            {
+                Ok((applied, changes)) => Outcome::Applied {
+                    plan,
+                    applied,
+                    changes,
+                },
+                Err(error) => Outcome::Failed { plan, error },
+            }
+        }
+    };
+    let next = status::status(model, &fetched, &outcome, status::now());
+    let ready = conditions::holds(&next.conditions, crds::condition::READY);
+    status::publish(model, &next, outcome.changes(), context)
+        .await
+        .map_err(Error::Status)?;
+    outcome.into_result()?;
+    context.succeeded(&owner);
+    // Watches tell of most changes; nodes, StorageClasses and warnings are looked up again while something is awaited.
+    Ok(Action::requeue(Duration::from_secs(if ready { 300 } else { 30 })))
+}
+
+/// When to try again after a failure.
+pub fn error_policy(model: Arc<ModelDeployment>, error: &Error, context: Arc<Context>) -> Action {
+    context.metrics.failed(KIND, error.category());
+    Action::requeue(context.back_off(&Owner::of(KIND, model.meta())))
+}

@@ -1,0 +1,250 @@
+//! What became of a ModelDeployment.
+//!
+//! In: the object, what was fetched, how applying went. Out: its status, and one patch when that is new. All but `publish`
+//! and `now` is pure.
+
+use crds::ModelDeployment;
+use crds::condition::{MODEL_CACHED, Reason};
+use crds::model_deployment::{ModelDeploymentStatus, ModelPhase};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
+use kube::{Resource, ResourceExt};
+
+use super::KIND;
+use super::fetch::Fetched;
+use super::plan::{self, Plan};
+use crate::apply::{self, Change};
+use crate::conditions::{self, State};
+use crate::context::Context;
+use crate::health::{self, Finding, Rollout, Symptoms};
+use crate::names::{COMPONENT, Owner, model_child};
+use crate::publish::{self, Transition};
+use crate::resources::{Applied, Resources};
+use crate::workload::service::endpoint;
+
+/// How a reconcile went.
+#[derive(Debug)]
+pub enum Outcome {
+    /// There is no plan.
+    Refused(plan::Error),
+    /// The children could not be made.
+    Failed {
+        /// What was meant.
+        plan: Plan,
+        /// What stood in the way.
+        error: apply::Error,
+    },
+    /// The children are as they should be.
+    Applied {
+        /// What was meant.
+        plan: Plan,
+        /// The children.
+        applied: Resources<Applied>,
+        /// What was written.
+        changes: Vec<Change>,
+    },
+}
+
+impl Outcome {
+    /// What was written.
+    pub fn changes(&self) -> &[Change] {
+        match self {
+            Outcome::Applied { changes, .. } => changes,
+            Outcome::Refused(_) | Outcome::Failed { .. } => &[],
+        }
+    }
+
+    /// Whether to try again: a spec that cannot be followed waits for a change, what could not be written does not.
+    pub fn into_result(self) -> Result<(), apply::Error> {
+        match self {
+            Outcome::Failed { error, .. } => Err(error),
+            Outcome::Refused(_) | Outcome::Applied { .. } => Ok(()),
+        }
+    }
+
+    fn plan(&self) -> Option<&Plan> {
+        match self {
+            Outcome::Refused(_) => None,
+            Outcome::Failed { plan, .. } | Outcome::Applied { plan, .. } => Some(plan),
+        }
+    }
+}
+
+/// The conditions that the object has.
+pub fn conditions(model: &ModelDeployment) -> &[Condition] {
+    model.status.as_ref().map_or(&[], |status| &status.conditions)
+}
+
+/// The time, for conditions.
+pub fn now() -> Time {
+    Time(Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default())
+}
+
+/// The status.
+pub fn status(
+    model: &ModelDeployment,
+    fetched: &Fetched,
+    outcome: &Outcome,
+    now: Time,
+) -> ModelDeploymentStatus {
+    let owner = Owner::of(KIND, model.meta());
+    let before = model.status.clone().unwrap_or_default();
+    let state = state(model, fetched, outcome, &owner);
+    let serves = model.spec.serving.is_some();
+    let services = match outcome {
+        Outcome::Applied { applied, .. } if !applied.keep_serving => &applied.services,
+        _ => &fetched.observed.children.services,
+    };
+    let report = outcome.plan().and_then(|plan| plan.verified.as_ref());
+    let rollout = state.rollout.clone().unwrap_or_default();
+    ModelDeploymentStatus {
+        observed_generation: model.meta().generation,
+        phase: Some(phase(&state, serves)),
+        message: Some(state.headline().message),
+        conditions: state.conditions(conditions(model), model.meta().generation, &now),
+        // What was verified before is told until something newer is: it may still be served.
+        digest: report.map(|report| report.digest.clone()).or(before.digest),
+        size_bytes: report.map(|report| report.size_bytes).or(before.size_bytes),
+        files: report.map(|report| report.files).or(before.files),
+        endpoint: services
+            .iter()
+            .find(|one| one.name_any() == model_child(&owner.name))
+            .map(endpoint),
+        replicas: rollout.replicas,
+        ready_replicas: rollout.ready,
+        selector: serves.then(|| owner.scale_selector()),
+    }
+}
+
+fn state(model: &ModelDeployment, fetched: &Fetched, outcome: &Outcome, owner: &Owner) -> State {
+    let deployments = match outcome {
+        Outcome::Applied { applied, .. } if !applied.keep_serving => &applied.deployments,
+        _ => &fetched.observed.children.deployments,
+    };
+    let deployment = deployments
+        .iter()
+        .find(|one| one.name_any() == model_child(&owner.name));
+    let workload = outcome.plan().and_then(|plan| plan.workload.as_ref());
+    let rollout = deployment.map(|live| {
+        let wanted = live.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+        Rollout::of(
+            live,
+            workload.map_or(wanted, |workload| workload.replicas.least()),
+        )
+    });
+    let mut findings: Vec<Finding> = match outcome {
+        Outcome::Refused(error) => vec![Finding::from(error)],
+        Outcome::Failed { error, .. } => vec![Finding::from(error)],
+        Outcome::Applied { .. } => Vec::new(),
+    };
+    findings.extend(health::findings(&symptoms(model, fetched, outcome, deployment)));
+    let digest = match outcome.plan() {
+        Some(plan) => plan.verified.as_ref().map(|report| report.digest.clone()),
+        None => known_digest(model),
+    };
+    let awaited = match (&digest, &rollout) {
+        (None, _) => Some(Finding::new(
+            Reason::FetchingModel,
+            "the model is being put on its volume and verified",
+        )),
+        (Some(_), Some(rollout)) if !rollout.complete => {
+            Some(Finding::new(Reason::RollingOut, rollout.sentence()))
+        }
+        (Some(_), None) if model.spec.serving.is_some() => {
+            Some(Finding::new(Reason::RollingOut, "pods are being started"))
+        }
+        (Some(_), _) => None,
+    };
+    let good_news = match &rollout {
+        Some(rollout) => rollout.sentence(),
+        None => "the model is verified and can be named in modelRef".into(),
+    };
+    State {
+        findings,
+        awaited,
+        digest,
+        rollout,
+        good_news,
+    }
+}
+
+fn known_digest(model: &ModelDeployment) -> Option<String> {
+    let status = model
+        .status
+        .as_ref()
+        .filter(|status| conditions::holds(&status.conditions, MODEL_CACHED))?;
+    status.digest.clone()
+}
+
+/// The pods of the Job count until it is done, those that serve do always.
+fn symptoms<'a>(
+    model: &'a ModelDeployment,
+    fetched: &'a Fetched,
+    outcome: &'a Outcome,
+    deployment: Option<&'a Deployment>,
+) -> Symptoms<'a> {
+    let observed = &fetched.observed;
+    let verified = outcome.plan().is_some_and(|plan| plan.verified.is_some());
+    let job = match outcome {
+        Outcome::Applied { applied, .. } => applied.jobs.first().filter(|_| !verified),
+        _ => None,
+    };
+    let job_name = job.map(ResourceExt::name_any);
+    let pods = observed.pods.iter().filter(|pod| {
+        let serves = pod
+            .labels()
+            .get(COMPONENT)
+            .is_some_and(|component| component == "server");
+        serves
+            || job_name
+                .as_ref()
+                .is_some_and(|job| pod.labels().get("batch.kubernetes.io/job-name") == Some(job))
+    });
+    Symptoms {
+        deployment,
+        job,
+        pods: pods.collect(),
+        claims: observed
+            .children
+            .persistent_volume_claims
+            .iter()
+            .chain(&fetched.claim)
+            .collect(),
+        warnings: &observed.warnings,
+        storage_classes: observed.storage_classes.as_deref(),
+        nodes: observed.nodes.as_deref().filter(|_| deployment.is_some()),
+        gpu: model
+            .spec
+            .serving
+            .as_ref()
+            .and_then(|serving| serving.gpu.as_ref()),
+    }
+}
+
+fn phase(state: &State, serves: bool) -> ModelPhase {
+    match () {
+        () if state.is_ready() && serves => ModelPhase::Deployed,
+        () if state.is_ready() => ModelPhase::Available,
+        () if state.waits_for_others() && !state.serves() => ModelPhase::Pending,
+        () if !state.findings.is_empty() => ModelPhase::Failed,
+        () if state.digest.is_none() => ModelPhase::Downloading,
+        () => ModelPhase::Deploying,
+    }
+}
+
+/// Writes the status when it is new, and tells what is new.
+pub async fn publish(
+    model: &ModelDeployment,
+    next: &ModelDeploymentStatus,
+    changes: &[Change],
+    context: &Context,
+) -> Result<(), kube::Error> {
+    let transition = Transition {
+        before: model.status.as_ref(),
+        after: next,
+        conditions_before: conditions(model),
+        conditions_after: &next.conditions,
+    };
+    publish::publish(model, transition, changes, context).await
+}

@@ -1,0 +1,139 @@
+//! Reads what a reconcile must know of the cluster: the children of an object, and what stands in their way.
+//!
+//! In: a client and the owner. Out: objects as they are. It writes nothing and judges nothing. What only matters when
+//! something is wrong is read only then.
+
+use std::fmt::Debug;
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::{Event, Node, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::api::ListParams;
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::try_join;
+
+use crate::health::{claims, pods};
+use crate::names::Owner;
+use crate::resources::{Live, Resources};
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Observed {
+    /// The children, wanted or not.
+    pub children: Resources<Live>,
+    /// All pods of the owner.
+    pub pods: Vec<Pod>,
+    /// Warnings about its claims, pods and Jobs, as far as those are stuck.
+    pub warnings: Vec<Event>,
+    /// The StorageClasses: read when a claim waits for a volume, and if that is allowed.
+    pub storage_classes: Option<Vec<StorageClass>>,
+    /// The nodes: read when pods want GPUs and have no node yet, and if that is allowed.
+    pub nodes: Option<Vec<Node>>,
+}
+
+/// Reads the children of `owner`, and whatever may keep them from running.
+pub async fn observe(client: &Client, owner: &Owner, wants_gpu: bool) -> Result<Observed, kube::Error> {
+    let (service_accounts, persistent_volume_claims, services, deployments, autoscalers, budgets, jobs, pods) =
+        try_join!(
+            list(client, owner),
+            list(client, owner),
+            list(client, owner),
+            list(client, owner),
+            list(client, owner),
+            list(client, owner),
+            list(client, owner),
+            list::<Pod>(client, owner),
+        )?;
+    let mut observed = Observed {
+        children: Resources {
+            service_accounts,
+            persistent_volume_claims,
+            services,
+            deployments,
+            horizontal_pod_autoscalers: autoscalers,
+            pod_disruption_budgets: budgets,
+            jobs,
+            ..Resources::default()
+        },
+        pods,
+        ..Observed::default()
+    };
+    let stuck = stuck(&observed);
+    for uid in &stuck {
+        observed.warnings.extend(warnings(client, owner, uid).await?);
+    }
+    if observed
+        .children
+        .persistent_volume_claims
+        .iter()
+        .any(claims::waits)
+    {
+        observed.storage_classes = list_cluster(client).await?;
+    }
+    let all_placed = !observed.pods.is_empty() && observed.pods.iter().all(pods::is_placed);
+    if wants_gpu && !all_placed {
+        observed.nodes = list_cluster(client).await?;
+    }
+    Ok(observed)
+}
+
+/// One object, if it exists.
+pub async fn get<K>(client: &Client, namespace: &str, name: &str) -> Result<Option<K>, kube::Error>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    Api::<K>::namespaced(client.clone(), namespace)
+        .get_opt(name)
+        .await
+}
+
+/// Uids of the objects whose warnings may tell why they do not get on.
+fn stuck(observed: &Observed) -> Vec<String> {
+    let claims = observed
+        .children
+        .persistent_volume_claims
+        .iter()
+        .filter(|claim| claims::waits(claim));
+    let pods = observed.pods.iter().filter(|pod| pods::waits_for_volumes(pod));
+    let jobs = observed.children.jobs.iter().filter(|job| {
+        let status = job.status.clone().unwrap_or_default();
+        status.active.unwrap_or(0) == 0 && status.conditions.unwrap_or_default().is_empty()
+    });
+    let uids = claims
+        .filter_map(PersistentVolumeClaim::uid)
+        .chain(pods.filter_map(Pod::uid));
+    uids.chain(jobs.filter_map(ResourceExt::uid)).collect()
+}
+
+async fn list<K>(client: &Client, owner: &Owner) -> Result<Vec<K>, kube::Error>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let api = Api::<K>::namespaced(client.clone(), &owner.namespace);
+    Ok(api
+        .list(&ListParams::default().labels(&owner.list_selector()))
+        .await?
+        .items)
+}
+
+async fn warnings(client: &Client, owner: &Owner, uid: &str) -> Result<Vec<Event>, kube::Error> {
+    let about = ListParams::default().fields(&format!("type=Warning,involvedObject.uid={uid}"));
+    let api = Api::<Event>::namespaced(client.clone(), &owner.namespace);
+    Ok(api.list(&about).await?.items)
+}
+
+/// Objects of the whole cluster; nothing where the operator may not read them, as in namespaced mode.
+async fn list_cluster<K>(client: &Client) -> Result<Option<Vec<K>>, kube::Error>
+where
+    K: Resource<Scope = k8s_openapi::ClusterResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + DeserializeOwned,
+{
+    match Api::<K>::all(client.clone()).list(&ListParams::default()).await {
+        Ok(list) => Ok(Some(list.items)),
+        Err(kube::Error::Api(status)) if status.code == 403 => Ok(None),
+        Err(error) => Err(error),
+    }
+}

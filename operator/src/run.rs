@@ -1,0 +1,350 @@
+//! Wires it all together: the client, the election, one controller for each kind and namespace, and a clean end.
+//!
+//! In: the configuration. Out: nothing, until it is told to stop. What a reconcile does is not known here.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crds::{ModelDeployment, TranscriptionService};
+use futures::future::{BoxFuture, join_all};
+use futures::{FutureExt, Stream, StreamExt};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service, ServiceAccount};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::ListParams;
+use kube::runtime::controller::{self, Action, Config as ControllerConfig};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::{Controller, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::apply::explain;
+use crate::cli::Config;
+use crate::context::Context;
+use crate::http;
+use crate::leader::Candidate;
+use crate::metrics::Metrics;
+use crate::names::{KIND, Kind, MANAGED, NAME};
+use crate::transcription_service::fetch::source_claim;
+use crate::{model_deployment, transcription_service};
+
+/// Why the operator ends with an error.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No cluster is configured.
+    #[error("failed to find the cluster: {0}")]
+    Cluster(#[source] kube::Error),
+    /// The address for health and metrics cannot be used.
+    #[error("failed to listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What stands in the way.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Signals cannot be received.
+    #[error("failed to wait for signals: {0}")]
+    Signals(#[source] std::io::Error),
+    /// Another process leads now.
+    #[error("the Lease was lost; the process starts anew as a candidate")]
+    LeaseLost,
+}
+
+/// Runs until a signal, or until the Lease is lost.
+pub async fn run(config: Config) -> Result<(), Error> {
+    let client = Client::try_default().await.map_err(Error::Cluster)?;
+    let listen = |source| Error::Listen {
+        address: config.http_addr,
+        source,
+    };
+    let listener = TcpListener::bind(config.http_addr).await.map_err(listen)?;
+    let metrics = Arc::new(Metrics::default());
+    let (ready, stop) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
+    stop_on_signal(stop.clone()).map_err(Error::Signals)?;
+    let stop_http = CancellationToken::new();
+    let server = tokio::spawn(http::serve(
+        listener,
+        metrics.clone(),
+        ready.clone(),
+        stop_http.clone(),
+    ));
+
+    let result = work(config, client, metrics, ready.clone(), stop).await;
+    ready.store(false, Ordering::Relaxed);
+    stop_http.cancel();
+    let _ = server.await;
+    result
+}
+
+async fn work(
+    config: Config,
+    client: Client,
+    metrics: Arc<Metrics>,
+    ready: Arc<AtomicBool>,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    tokio::select! {
+        () = wait_for_kinds(&client, &config.namespaces) => ready.store(true, Ordering::Relaxed),
+        () = stop.cancelled() => return Ok(()),
+    }
+    let mut lead = None;
+    if let Some(lease) = &config.lease {
+        let namespace = lease
+            .namespace
+            .clone()
+            .unwrap_or_else(|| client.default_namespace().to_string());
+        let candidate = Candidate::new(
+            client.clone(),
+            &namespace,
+            lease.name.clone(),
+            config.identity.clone(),
+        );
+        tokio::select! {
+            won = candidate.lead() => lead = Some(won),
+            () = stop.cancelled() => return Ok(()),
+        }
+    }
+    metrics.leads(true);
+    tracing::info!(namespaces = ?config.namespaces, "reconciles");
+    let context = Context::new(
+        client,
+        config.server_image,
+        config.identity,
+        metrics.clone(),
+        config.concurrency.into(),
+    );
+    let controllers = controllers(Arc::new(context), &config.namespaces, config.concurrency, &stop);
+    let finished = match &mut lead {
+        Some(lead) => tokio::select! {
+            _ = controllers => true,
+            () = lead.until_lost() => false,
+        },
+        None => {
+            controllers.await;
+            true
+        }
+    };
+    metrics.leads(false);
+    if !finished {
+        return Err(Error::LeaseLost);
+    }
+    if let Some(lead) = lead {
+        lead.release().await;
+    }
+    tracing::info!("ended cleanly");
+    Ok(())
+}
+
+fn stop_on_signal(stop: CancellationToken) -> Result<(), std::io::Error> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stops: running reconciles are finished, no new ones begin");
+        stop.cancel();
+    });
+    Ok(())
+}
+
+/// Waits until both kinds can be listed: the definitions may be installed after the operator.
+async fn wait_for_kinds(client: &Client, namespaces: &[String]) {
+    let first = namespaces.first().map(String::as_str);
+    loop {
+        let one = ListParams::default().limit(1);
+        let services = api::<TranscriptionService>(client, first)
+            .list(&one)
+            .await
+            .map(drop);
+        let models = api::<ModelDeployment>(client, first).list(&one).await.map(drop);
+        match services.and(models) {
+            Ok(()) => return,
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                tracing::warn!(
+                    "the CustomResourceDefinitions of {} are not installed; install the chart parlance-crds",
+                    crds::GROUP
+                );
+            }
+            Err(error) => tracing::warn!("failed to list objects of {}: {}", crds::GROUP, explain(&error)),
+        }
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+}
+
+fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+/// Two controllers for each namespace, or two for all.
+async fn controllers(
+    context: Arc<Context>,
+    namespaces: &[String],
+    concurrency: u16,
+    stop: &CancellationToken,
+) {
+    let scopes: Vec<Option<&str>> = match namespaces {
+        [] => vec![None],
+        some => some.iter().map(|name| Some(name.as_str())).collect(),
+    };
+    let config = ControllerConfig::default()
+        .concurrency(concurrency)
+        .debounce(Duration::from_millis(200));
+    let mut all: Vec<BoxFuture<'_, ()>> = Vec::new();
+    for scope in scopes {
+        let services = services(&context, scope).with_config(config.clone());
+        let services = services.graceful_shutdown_on(stop.clone().cancelled_owned());
+        context.metrics.count_services(services.store());
+        let (reconcile, policy) = (
+            transcription_service::reconcile,
+            transcription_service::error_policy,
+        );
+        all.push(log(services.run(reconcile, policy, context.clone())).boxed());
+
+        let models = models(&context, scope).with_config(config.clone());
+        let models = models.graceful_shutdown_on(stop.clone().cancelled_owned());
+        context.metrics.count_models(models.store());
+        let (reconcile, policy) = (model_deployment::reconcile, model_deployment::error_policy);
+        all.push(log(models.run(reconcile, policy, context.clone())).boxed());
+    }
+    join_all(all).await;
+}
+
+/// The controller of TranscriptionServices in a namespace, or in all.
+fn services(context: &Context, scope: Option<&str>) -> Controller<TranscriptionService> {
+    let client = &context.client;
+    let services = Controller::new(
+        api::<TranscriptionService>(client, scope),
+        watcher::Config::default(),
+    );
+    let (by_model, by_claim) = (services.store(), services.store());
+    children(services, client, scope, Kind::TranscriptionService)
+        .watches(
+            api::<ModelDeployment>(client, scope),
+            watcher::Config::default(),
+            move |model| {
+                referring(&by_model, move |service| {
+                    let named = service
+                        .spec
+                        .model_ref
+                        .as_ref()
+                        .is_some_and(|reference| reference.name == model.name_any());
+                    named && service.namespace() == model.namespace()
+                })
+            },
+        )
+        .watches(
+            api::<PersistentVolumeClaim>(client, scope),
+            watcher::Config::default(),
+            move |claim| {
+                referring(&by_claim, move |service| {
+                    source_claim(service, None).as_deref() == Some(&claim.name_any())
+                        && service.namespace() == claim.namespace()
+                })
+            },
+        )
+}
+
+/// The controller of ModelDeployments in a namespace, or in all.
+fn models(context: &Context, scope: Option<&str>) -> Controller<ModelDeployment> {
+    let client = &context.client;
+    let models = Controller::new(api::<ModelDeployment>(client, scope), watcher::Config::default());
+    let by_claim = models.store();
+    children(models, client, scope, Kind::ModelDeployment)
+        .owns(
+            api::<Job>(client, scope),
+            watcher::Config::default().labels(MANAGED),
+        )
+        .watches(
+            api::<PersistentVolumeClaim>(client, scope),
+            watcher::Config::default(),
+            move |claim| {
+                referring(&by_claim, move |model| {
+                    let source = model.spec.model.source.persistent_volume_claim.as_ref();
+                    source.is_some_and(|source| source.claim_name == claim.name_any())
+                        && model.namespace() == claim.namespace()
+                })
+            },
+        )
+}
+
+/// Watches the children that both kinds have. Pods and retained claims have no owner reference to the object, so those are
+/// told by their labels.
+fn children<K>(controller: Controller<K>, client: &Client, scope: Option<&str>, kind: Kind) -> Controller<K>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    let ours = || watcher::Config::default().labels(MANAGED);
+    controller
+        .owns(api::<Deployment>(client, scope), ours())
+        .owns(api::<Service>(client, scope), ours())
+        .owns(api::<ServiceAccount>(client, scope), ours())
+        .owns(api::<HorizontalPodAutoscaler>(client, scope), ours())
+        .owns(api::<PodDisruptionBudget>(client, scope), ours())
+        .watches(api::<Pod>(client, scope), ours(), move |pod| {
+            by_labels(kind, &pod)
+        })
+        .watches(
+            api::<PersistentVolumeClaim>(client, scope),
+            ours(),
+            move |claim| by_labels(kind, &claim),
+        )
+}
+
+/// The object that a child's labels name.
+fn by_labels<K: Resource<DynamicType = ()>, C: Resource>(kind: Kind, child: &C) -> Option<ObjectRef<K>> {
+    let empty = BTreeMap::new();
+    let labels = child.meta().labels.as_ref().unwrap_or(&empty);
+    let ours = labels.get(KIND).is_some_and(|value| value == kind.as_str());
+    let name = labels.get(NAME).filter(|_| ours)?;
+    Some(ObjectRef::new(name).within(child.meta().namespace.as_deref()?))
+}
+
+/// The known objects that refer to another one.
+fn referring<K>(store: &Store<K>, refers: impl Fn(&K) -> bool) -> Vec<ObjectRef<K>>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let all = store.state();
+    all.iter()
+        .filter(|object| refers(object))
+        .map(|object| ObjectRef::from_obj(object.as_ref()))
+        .collect()
+}
+
+/// Logs what comes of reconciles, until there are no more.
+async fn log<K, E>(
+    results: impl Stream<Item = Result<(ObjectRef<K>, Action), controller::Error<E, watcher::Error>>>,
+) where
+    K: Resource,
+    K::DynamicType: Debug + Hash + Eq,
+    E: std::error::Error + 'static,
+{
+    results
+        .for_each(|result| async move {
+            match result {
+                Ok((object, _)) => tracing::debug!(%object, "reconciled"),
+                // An object that was deleted meanwhile.
+                Err(controller::Error::ObjectNotFound(_)) => {}
+                Err(error) => tracing::warn!("{error}"),
+            }
+        })
+        .await;
+}

@@ -1,0 +1,55 @@
+//! Reads what a TranscriptionService refers to, and its children.
+//!
+//! In: the object and a client. Out: [`Fetched`]. It decides nothing: what does not exist is simply not there.
+
+use crds::{ModelDeployment, TranscriptionService};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use kube::Client;
+
+use crate::names::{Owner, model_child};
+use crate::observe::{self, Observed};
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct Fetched {
+    /// The children and what may stand in their way.
+    pub observed: Observed,
+    /// The ModelDeployment that `modelRef` names.
+    pub model: Option<ModelDeployment>,
+    /// The claim of someone else that holds the model.
+    pub claim: Option<PersistentVolumeClaim>,
+}
+
+/// Reads the cluster.
+pub async fn fetch(
+    service: &TranscriptionService,
+    owner: &Owner,
+    client: &Client,
+) -> Result<Fetched, kube::Error> {
+    let observed = observe::observe(client, owner, service.spec.serving.gpu.is_some()).await?;
+    let model = match &service.spec.model_ref {
+        Some(reference) => observe::get(client, &owner.namespace, &reference.name).await?,
+        None => None,
+    };
+    let claim = match source_claim(service, model.as_ref()) {
+        Some(name) => observe::get(client, &owner.namespace, &name).await?,
+        None => None,
+    };
+    Ok(Fetched {
+        observed,
+        model,
+        claim,
+    })
+}
+
+/// Name of the claim that holds the model and is not this service's own.
+pub fn source_claim(service: &TranscriptionService, model: Option<&ModelDeployment>) -> Option<String> {
+    let own = service.spec.model.as_ref();
+    let source = own
+        .or(model.map(|model| &model.spec.model))?
+        .source
+        .persistent_volume_claim
+        .as_ref();
+    let of_model = || model.map(|model| model_child(&model.metadata.name.clone().unwrap_or_default()));
+    source.map(|source| source.claim_name.clone()).or_else(of_model)
+}

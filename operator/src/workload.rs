@@ -1,0 +1,157 @@
+//! The pods that serve a model, and everything beside them: what both kinds have in common.
+//!
+//! In: a [`WorkloadPlan`], in which nothing is left to decide. Out: the child objects. The builders cannot fail, and know
+//! neither the custom resources nor the cluster. `settings` is what turns the serving block of a spec into such a plan.
+
+pub mod claim;
+pub mod deployment;
+pub mod gpu;
+pub mod horizontal_pod_autoscaler;
+pub mod persistent_volume_claim;
+pub mod pod;
+pub mod pod_disruption_budget;
+pub mod profile;
+pub mod service;
+pub mod service_account;
+pub mod settings;
+
+use std::time::Duration;
+
+use crds::serving::{Autoscaling, EndpointType, Gpu, Placement};
+use k8s_openapi::api::core::v1::{LocalObjectReference, ResourceRequirements};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use crate::names::Owner;
+use crate::resources::{Prepared, Resources};
+
+/// Pods that serve a model, with every decision taken.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkloadPlan {
+    /// Whose pods they are.
+    pub owner: Owner,
+    /// Name of the Deployment and of the objects beside it.
+    pub name: String,
+    /// Name by which clients know the model.
+    pub model_name: String,
+    /// Where the pods find the model.
+    pub model: ModelMount,
+    /// The server's image.
+    pub image: Image,
+    /// How many pods.
+    pub replicas: Replicas,
+    /// Requests and limits of the server, without GPUs.
+    pub resources: ResourceRequirements,
+    /// GPUs of each pod.
+    pub gpu: Option<Gpu>,
+    /// Nodes that will do.
+    pub placement: Placement,
+    /// Flags of the server.
+    pub server: ServerFlags,
+    /// Type of the Service.
+    pub endpoint: EndpointType,
+    /// How many pods a drain may take; none without a budget.
+    pub disruption: Option<Budget>,
+}
+
+/// A model on a volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelMount {
+    /// The claim.
+    pub claim: String,
+    /// What is on it.
+    pub contents: Contents,
+    /// Digest that the model must have.
+    pub digest: Option<String>,
+    /// Whether the volume can be mounted on one node only, so that all pods must run there.
+    pub one_node: bool,
+}
+
+/// What a claim holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Contents {
+    /// Nothing until the first container copies this model of the image there.
+    Bundled(String),
+    /// A model in this folder, which the first container verifies.
+    Folder(String),
+}
+
+/// An image and how to get it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Image {
+    /// Its reference.
+    pub reference: String,
+    /// When it is pulled.
+    pub pull_policy: Option<String>,
+    /// Secrets that open its registry.
+    pub pull_secrets: Vec<LocalObjectReference>,
+}
+
+/// Who decides the number of pods.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Replicas {
+    /// The spec.
+    Fixed(i32),
+    /// The autoscaler.
+    Scaled(Autoscaling),
+}
+
+impl Replicas {
+    /// Pods that there are at least when all is well.
+    pub fn least(&self) -> i32 {
+        match self {
+            Replicas::Fixed(count) => *count,
+            Replicas::Scaled(autoscaling) => autoscaling.min_replicas,
+        }
+    }
+}
+
+/// Limit on how many pods may be away.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Budget {
+    /// So many must stay.
+    MinAvailable(IntOrString),
+    /// So many may be away.
+    MaxUnavailable(IntOrString),
+}
+
+/// Flags of `parlance-server serve`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerFlags {
+    /// `--threads`
+    pub threads: u32,
+    /// `--language`
+    pub language: String,
+    /// `--task`
+    pub task: &'static str,
+    /// `--chunk-duration`
+    pub chunk_duration: Duration,
+    /// `--chunk-overlap`
+    pub chunk_overlap: Duration,
+    /// `--timeout`
+    pub timeout: Duration,
+    /// `--max-audio-duration`
+    pub max_audio_duration: Duration,
+    /// `--max-concurrent`
+    pub max_concurrent: u32,
+    /// `--queue-limit`
+    pub queue_limit: u32,
+}
+
+/// The children that serve a model.
+pub fn build(plan: &WorkloadPlan) -> Resources<Prepared> {
+    Resources {
+        service_accounts: vec![service_account::service_account(plan)],
+        services: vec![service::service(plan)],
+        deployments: vec![deployment::deployment(plan)],
+        horizontal_pod_autoscalers: horizontal_pod_autoscaler::horizontal_pod_autoscaler(plan)
+            .into_iter()
+            .collect(),
+        pod_disruption_budgets: pod_disruption_budget::pod_disruption_budget(plan)
+            .into_iter()
+            .collect(),
+        ..Resources::default()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,203 @@
+//! The Deployment of the pods that serve.
+//!
+//! In: the plan. Out: the Deployment. Its template depends on the plan only, so a new operator restarts no pod.
+//!
+//! Start and readiness are asked by `grpc.health.v1`. Liveness is not: a server that drains answers NOT_SERVING there, and
+//! the kubelet would kill it in the middle of its last transcriptions. So liveness asks over HTTP whether it still answers.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
+use k8s_openapi::api::core::v1::{
+    Container, ContainerPort, GRPCAction, HTTPGetAction, Lifecycle, LifecycleHandler, PodSpec,
+    PodTemplateSpec, Probe, ResourceRequirements, SleepAction,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::api::ObjectMeta;
+
+use super::pod::{container_security, pod_security, temporary_mount};
+use super::{Replicas, WorkloadPlan, gpu};
+use crate::duration::{flag, seconds};
+use crate::names::{Component, GRPC_PORT, HTTP_PORT, SERVER_CONTAINER};
+
+/// Time between the end of a pod being announced and the server being told: endpoints forget the pod meanwhile.
+const PRE_STOP: Duration = Duration::from_secs(5);
+/// Time that the server may use for what is left, after the longest request.
+const DRAIN_MARGIN: Duration = Duration::from_secs(5);
+/// Time between the server's own end and the kubelet's patience.
+const KILL_MARGIN: Duration = Duration::from_secs(5);
+
+/// The Deployment.
+pub fn deployment(plan: &WorkloadPlan) -> Deployment {
+    let replicas = match &plan.replicas {
+        Replicas::Fixed(count) => Some(*count),
+        Replicas::Scaled(_) => None,
+    };
+    Deployment {
+        metadata: plan.owner.child(&plan.name, Component::Server),
+        spec: Some(DeploymentSpec {
+            replicas,
+            selector: plan.owner.label_selector(Component::Server),
+            strategy: Some(strategy(plan)),
+            // Longer than the start probe: a large model may take minutes to load.
+            progress_deadline_seconds: Some(900),
+            revision_history_limit: Some(3),
+            template: PodTemplateSpec {
+                metadata: Some(ObjectMeta {
+                    labels: Some(pod_labels(plan)),
+                    ..Default::default()
+                }),
+                spec: Some(pod(plan)),
+            },
+            ..Default::default()
+        }),
+        status: None,
+    }
+}
+
+/// A new pod comes before an old one goes, except with GPUs: the surplus pod could wait for ever for one that is free.
+fn strategy(plan: &WorkloadPlan) -> DeploymentStrategy {
+    let (surge, unavailable) = if plan.gpu.is_some() { (0, 1) } else { (1, 0) };
+    DeploymentStrategy {
+        type_: Some("RollingUpdate".into()),
+        rolling_update: Some(RollingUpdateDeployment {
+            max_surge: Some(IntOrString::Int(surge)),
+            max_unavailable: Some(IntOrString::Int(unavailable)),
+        }),
+    }
+}
+
+fn pod_labels(plan: &WorkloadPlan) -> BTreeMap<String, String> {
+    let mut labels = plan.owner.labels(Component::Server);
+    labels.extend([plan.model.label()]);
+    labels
+}
+
+fn pod(plan: &WorkloadPlan) -> PodSpec {
+    let mut affinity = plan.model.affinity();
+    if let Some(nodes) = plan.gpu.as_ref().and_then(gpu::node_affinity) {
+        affinity.get_or_insert_default().node_affinity = Some(nodes);
+    }
+    let mut tolerations = plan.placement.tolerations.clone();
+    tolerations.extend(plan.gpu.iter().flat_map(gpu::tolerations));
+    let grace = PRE_STOP + plan.server.timeout + DRAIN_MARGIN + KILL_MARGIN;
+    PodSpec {
+        affinity,
+        tolerations: (!tolerations.is_empty()).then_some(tolerations),
+        node_selector: (!plan.placement.node_selector.is_empty())
+            .then(|| plan.placement.node_selector.clone()),
+        priority_class_name: plan.placement.priority_class_name.clone(),
+        service_account_name: Some(plan.name.clone()),
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        image_pull_secrets: (!plan.image.pull_secrets.is_empty()).then(|| plan.image.pull_secrets.clone()),
+        security_context: Some(pod_security()),
+        termination_grace_period_seconds: Some(seconds(grace)),
+        init_containers: Some(vec![
+            plan.model.fetch_container(&plan.image, plan.resources.clone()),
+        ]),
+        containers: vec![server(plan)],
+        volumes: Some(plan.model.volumes()),
+        ..Default::default()
+    }
+}
+
+fn server(plan: &WorkloadPlan) -> Container {
+    let port = |name: &str, number: i32| ContainerPort {
+        name: Some(name.into()),
+        container_port: number,
+        protocol: Some("TCP".into()),
+        ..Default::default()
+    };
+    let probe = |period: i32, failures: i32| Probe {
+        period_seconds: Some(period),
+        failure_threshold: Some(failures),
+        timeout_seconds: Some(5),
+        ..Default::default()
+    };
+    let health = || GRPCAction {
+        port: GRPC_PORT,
+        service: None,
+    };
+    Container {
+        name: SERVER_CONTAINER.into(),
+        image: Some(plan.image.reference.clone()),
+        image_pull_policy: plan.image.pull_policy.clone(),
+        args: Some(arguments(plan)),
+        ports: Some(vec![port("grpc", GRPC_PORT), port("http", HTTP_PORT)]),
+        resources: Some(resources(plan)),
+        startup_probe: Some(Probe {
+            grpc: Some(health()),
+            ..probe(2, 300)
+        }),
+        readiness_probe: Some(Probe {
+            grpc: Some(health()),
+            ..probe(5, 3)
+        }),
+        liveness_probe: Some(Probe {
+            http_get: Some(HTTPGetAction {
+                path: Some("/health/live".into()),
+                port: IntOrString::Int(HTTP_PORT),
+                ..Default::default()
+            }),
+            ..probe(10, 6)
+        }),
+        lifecycle: Some(Lifecycle {
+            pre_stop: Some(LifecycleHandler {
+                sleep: Some(SleepAction {
+                    seconds: seconds(PRE_STOP),
+                }),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }),
+        security_context: Some(container_security()),
+        termination_message_policy: Some("FallbackToLogsOnError".into()),
+        volume_mounts: Some(vec![plan.model.read_only_mount(), temporary_mount()]),
+        ..Default::default()
+    }
+}
+
+fn arguments(plan: &WorkloadPlan) -> Vec<String> {
+    let flags = &plan.server;
+    let mut arguments = vec![
+        "serve".to_string(),
+        format!("--model={}", plan.model.folder()),
+        format!("--model-name={}", plan.model_name),
+        format!("--grpc-addr=0.0.0.0:{GRPC_PORT}"),
+        format!("--http-addr=0.0.0.0:{HTTP_PORT}"),
+        format!("--threads={}", flags.threads),
+        format!("--language={}", flags.language),
+        format!("--task={}", flags.task),
+        format!("--chunk-duration={}", flag(flags.chunk_duration)),
+        format!("--chunk-overlap={}", flag(flags.chunk_overlap)),
+        format!("--timeout={}", flag(flags.timeout)),
+        format!("--max-audio-duration={}", flag(flags.max_audio_duration)),
+        format!("--max-concurrent={}", flags.max_concurrent),
+        format!("--queue-limit={}", flags.queue_limit),
+        format!("--drain-timeout={}", flag(flags.timeout + DRAIN_MARGIN)),
+        "--log-format=json".to_string(),
+    ];
+    arguments.extend(
+        plan.model
+            .digest
+            .iter()
+            .map(|digest| format!("--digest={digest}")),
+    );
+    arguments
+}
+
+fn resources(plan: &WorkloadPlan) -> ResourceRequirements {
+    let mut resources = plan.resources.clone();
+    if let Some(gpu) = &plan.gpu {
+        let count = Quantity(gpu.count.to_string());
+        for amounts in [&mut resources.requests, &mut resources.limits] {
+            amounts
+                .get_or_insert_default()
+                .insert(gpu.resource_name.clone(), count.clone());
+        }
+    }
+    resources
+}

@@ -1,0 +1,174 @@
+//! What every pod of Parlance has in common: the container that brings the model, its volume, and the restricted security.
+//!
+//! In: where the model is, and the image. Out: parts of a pod. It decides nothing about what serves.
+
+use k8s_openapi::api::core::v1::{
+    Affinity, Capabilities, Container, EmptyDirVolumeSource, PersistentVolumeClaimVolumeSource, PodAffinity,
+    PodAffinityTerm, PodSecurityContext, ResourceRequirements, SeccompProfile, SecurityContext, Volume,
+    VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+
+use super::{Contents, Image, ModelMount};
+use crate::names::{CLAIM, MODEL_CONTAINER, claim_label};
+
+/// User and group of every process.
+const USER: i64 = 65532;
+/// Name of the volume with the model.
+const MODEL_VOLUME: &str = "model";
+/// Name of the volume for temporary files.
+const TEMPORARY_VOLUME: &str = "tmp";
+/// The file that the kubelet reads into the container's status.
+const REPORT: &str = "/dev/termination-log";
+
+impl ModelMount {
+    /// Where the claim is mounted.
+    fn path(&self) -> &'static str {
+        match self.contents {
+            Contents::Bundled(_) => "/cache",
+            Contents::Folder(_) => "/source",
+        }
+    }
+
+    /// Folder of the model, as the containers see it.
+    pub fn folder(&self) -> String {
+        match &self.contents {
+            Contents::Bundled(_) => format!("{}/model", self.path()),
+            Contents::Folder(path) => {
+                let path = path.trim_matches('/');
+                let separator = if path.is_empty() { "" } else { "/" };
+                format!("{}{separator}{path}", self.path())
+            }
+        }
+    }
+
+    /// Arguments that put the model in place and verify it.
+    fn fetch_arguments(&self) -> Vec<String> {
+        let mut arguments = vec!["fetch".to_string()];
+        match &self.contents {
+            Contents::Bundled(name) => {
+                arguments.push(format!("--bundled={name}"));
+                arguments.push(format!("--to={}", self.folder()));
+            }
+            Contents::Folder(_) => arguments.push(format!("--from={}", self.folder())),
+        }
+        arguments.extend(self.digest.iter().map(|digest| format!("--digest={digest}")));
+        arguments.push(format!("--report={REPORT}"));
+        arguments
+    }
+
+    /// The label that all pods with this volume carry.
+    pub fn label(&self) -> (String, String) {
+        (CLAIM.to_string(), claim_label(&self.claim))
+    }
+
+    /// Keeps all pods with this volume, whosever they are, on the node where it is mounted.
+    pub fn affinity(&self) -> Option<Affinity> {
+        let together = PodAffinityTerm {
+            label_selector: Some(LabelSelector {
+                match_labels: Some([self.label()].into()),
+                ..Default::default()
+            }),
+            topology_key: "kubernetes.io/hostname".into(),
+            ..Default::default()
+        };
+        self.one_node.then(|| Affinity {
+            pod_affinity: Some(PodAffinity {
+                required_during_scheduling_ignored_during_execution: Some(vec![together]),
+                ..Default::default()
+            }),
+            ..Default::default()
+        })
+    }
+
+    /// The mount of a container that only reads the model.
+    pub fn read_only_mount(&self) -> VolumeMount {
+        VolumeMount {
+            name: MODEL_VOLUME.into(),
+            mount_path: self.path().into(),
+            read_only: Some(true),
+            ..Default::default()
+        }
+    }
+
+    /// The container that puts the model in place and verifies it. What it found, or what is wrong, is in the report.
+    pub fn fetch_container(&self, image: &Image, resources: ResourceRequirements) -> Container {
+        let mut mount = self.read_only_mount();
+        if let Contents::Bundled(_) = self.contents {
+            mount.read_only = None;
+        }
+        Container {
+            name: MODEL_CONTAINER.into(),
+            image: Some(image.reference.clone()),
+            image_pull_policy: image.pull_policy.clone(),
+            args: Some(self.fetch_arguments()),
+            resources: Some(resources),
+            security_context: Some(container_security()),
+            termination_message_path: Some(REPORT.into()),
+            termination_message_policy: Some("FallbackToLogsOnError".into()),
+            volume_mounts: Some(vec![mount, temporary_mount()]),
+            ..Default::default()
+        }
+    }
+
+    /// The volumes of a pod.
+    pub fn volumes(&self) -> Vec<Volume> {
+        vec![
+            Volume {
+                name: MODEL_VOLUME.into(),
+                persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+                    claim_name: self.claim.clone(),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            },
+            Volume {
+                name: TEMPORARY_VOLUME.into(),
+                empty_dir: Some(EmptyDirVolumeSource {
+                    size_limit: Some(Quantity("256Mi".into())),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            },
+        ]
+    }
+}
+
+/// The mount for temporary files: the rest of the file system cannot be written.
+pub fn temporary_mount() -> VolumeMount {
+    VolumeMount {
+        name: TEMPORARY_VOLUME.into(),
+        mount_path: "/tmp".into(),
+        ..Default::default()
+    }
+}
+
+/// Security of a pod, as the restricted standard asks for it.
+pub fn pod_security() -> PodSecurityContext {
+    PodSecurityContext {
+        run_as_non_root: Some(true),
+        run_as_user: Some(USER),
+        run_as_group: Some(USER),
+        fs_group: Some(USER),
+        fs_group_change_policy: Some("OnRootMismatch".into()),
+        seccomp_profile: Some(SeccompProfile {
+            type_: "RuntimeDefault".into(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+/// Security of a container, as the restricted standard asks for it.
+pub fn container_security() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        read_only_root_filesystem: Some(true),
+        capabilities: Some(Capabilities {
+            drop: Some(vec!["ALL".into()]),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,272 @@
+//! From the serving block of a spec to a [`WorkloadPlan`].
+//!
+//! In: the serving block, where its model is, and the operator's defaults. Out: the plan, or why the spec cannot be
+//! followed. Pure. The schema refuses most of this already; what passes here needs no second look.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crds::serving::{Disruption, Profile, Serving, Task};
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use super::{Budget, Image, ModelMount, Replicas, ServerFlags, WorkloadPlan, profile};
+use crate::duration;
+use crate::names::Owner;
+use crate::quantity;
+
+/// Why a spec cannot be followed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// A duration cannot be read.
+    #[error("{field} is no duration such as 90s: {value}")]
+    Duration {
+        /// The field.
+        field: &'static str,
+        /// What it holds.
+        value: String,
+    },
+    /// A quantity cannot be read.
+    #[error("{field} is no positive quantity: {value}")]
+    Quantity {
+        /// The field.
+        field: String,
+        /// What it holds.
+        value: String,
+    },
+    /// More is requested than allowed.
+    #[error("resources.requests.{resource} ({request}) is above resources.limits.{resource} ({limit})")]
+    RequestAboveLimit {
+        /// The resource.
+        resource: String,
+        /// The request.
+        request: String,
+        /// The limit.
+        limit: String,
+    },
+    /// A claim cannot become what is asked for.
+    #[error(
+        "cache.{field} is {wanted} and claim {claim} has {found} for life; change it back, or delete the claim and let it be made anew"
+    )]
+    ClaimKeeps {
+        /// The claim.
+        claim: String,
+        /// The field.
+        field: &'static str,
+        /// What the claim has.
+        found: String,
+        /// What the spec asks for.
+        wanted: String,
+    },
+    /// Neither source is set.
+    #[error("source holds neither bundled nor persistentVolumeClaim; set one of them")]
+    NoSource,
+}
+
+impl WorkloadPlan {
+    /// The plan for serving `model` as `serving` asks.
+    pub fn new(
+        owner: &Owner,
+        name: String,
+        model_name: String,
+        model: ModelMount,
+        serving: &Serving,
+        default_image: &str,
+    ) -> Result<WorkloadPlan, SpecError> {
+        let replicas = match &serving.autoscaling {
+            Some(autoscaling) => Replicas::Scaled(autoscaling.clone()),
+            None => Replicas::Fixed(serving.replicas.unwrap_or(1)),
+        };
+        Ok(WorkloadPlan {
+            owner: owner.clone(),
+            name,
+            model_name,
+            model,
+            image: image(serving, default_image),
+            resources: resources(serving)?,
+            gpu: serving.gpu.clone(),
+            placement: serving.placement.clone().unwrap_or_default(),
+            server: server_flags(serving)?,
+            endpoint: serving.endpoint.type_,
+            disruption: budget(serving.disruption.as_ref(), &replicas),
+            replicas,
+        })
+    }
+}
+
+/// The image of the server.
+pub fn image(serving: &Serving, default: &str) -> Image {
+    Image {
+        reference: serving.image.clone().unwrap_or_else(|| default.to_string()),
+        pull_policy: serving.image_pull_policy.map(|policy| format!("{policy:?}")),
+        pull_secrets: serving.image_pull_secrets.clone(),
+    }
+}
+
+/// Size of the cache that a profile comes with.
+pub fn usual_cache_size(profile: Profile) -> &'static str {
+    profile::amounts(profile).cache
+}
+
+/// The profile's requests and limits, with what the spec says in their place. A request or limit that the spec does not
+/// name makes way for one that it does.
+fn resources(serving: &Serving) -> Result<ResourceRequirements, SpecError> {
+    let amounts = profile::amounts(serving.profile);
+    let usual = |pairs: [(&str, &str); 2]| -> BTreeMap<String, Quantity> {
+        pairs
+            .map(|(resource, amount)| (resource.to_string(), Quantity(amount.into())))
+            .into()
+    };
+    let (mut requests, mut limits) = (usual(amounts.requests), usual(amounts.limits));
+    if let Some(given) = &serving.resources {
+        requests.extend(given.requests.clone());
+        limits.extend(given.limits.clone());
+        for (field, amounts) in [("requests", &given.requests), ("limits", &given.limits)] {
+            for (resource, amount) in amounts {
+                if quantity::thousandths(amount).is_none_or(|value| value < 0) {
+                    let field = format!("resources.{field}.{resource}");
+                    return Err(SpecError::Quantity {
+                        field,
+                        value: amount.0.clone(),
+                    });
+                }
+            }
+        }
+        for (resource, limit) in &mut limits {
+            let Some(request) = requests.get_mut(resource) else {
+                continue;
+            };
+            if quantity::thousandths(request) <= quantity::thousandths(limit) {
+                continue;
+            }
+            match (
+                given.requests.contains_key(resource),
+                given.limits.contains_key(resource),
+            ) {
+                (true, false) => *limit = request.clone(),
+                (false, true) => *request = limit.clone(),
+                _ => {
+                    return Err(SpecError::RequestAboveLimit {
+                        resource: resource.clone(),
+                        request: request.0.clone(),
+                        limit: limit.0.clone(),
+                    });
+                }
+            }
+        }
+    }
+    Ok(ResourceRequirements {
+        requests: Some(requests),
+        limits: Some(limits),
+        ..Default::default()
+    })
+}
+
+fn server_flags(serving: &Serving) -> Result<ServerFlags, SpecError> {
+    let spec = &serving.transcription;
+    let read = |field: &'static str, value: &str| -> Result<Duration, SpecError> {
+        duration::parse(value).ok_or_else(|| SpecError::Duration {
+            field,
+            value: value.to_string(),
+        })
+    };
+    Ok(ServerFlags {
+        threads: serving.threads,
+        language: spec.language.clone(),
+        task: match spec.task {
+            Task::Transcribe => "transcribe",
+            Task::Translate => "translate",
+        },
+        chunk_duration: read("transcription.chunkDuration", &spec.chunk_duration)?,
+        chunk_overlap: read("transcription.chunkOverlap", &spec.chunk_overlap)?,
+        timeout: read("transcription.timeout", &spec.timeout)?,
+        max_audio_duration: read("transcription.maxAudioDuration", &spec.max_audio_duration)?,
+        max_concurrent: spec.max_concurrent,
+        queue_limit: spec.queue_limit,
+    })
+}
+
+/// What the spec says; else one pod at a time. With a single pod there is no budget: it would only hold up every drain.
+fn budget(disruption: Option<&Disruption>, replicas: &Replicas) -> Option<Budget> {
+    let given = disruption.and_then(|given| {
+        let stay = given.min_available.clone().map(Budget::MinAvailable);
+        stay.or_else(|| given.max_unavailable.clone().map(Budget::MaxUnavailable))
+    });
+    given.or_else(|| (replicas.least() > 1).then_some(Budget::MaxUnavailable(IntOrString::Int(1))))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn serving(spec: Value) -> Serving {
+        serde_json::from_value(spec).unwrap()
+    }
+
+    fn amounts(spec: Value) -> Value {
+        serde_json::to_value(resources(&serving(spec)).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_profile_sets_requests_and_limits() {
+        assert_eq!(
+            amounts(json!({"profile": "nano"})),
+            json!({"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}})
+        );
+    }
+
+    #[test]
+    fn resources_replace_what_they_name() {
+        assert_eq!(
+            amounts(json!({"resources": {"requests": {"memory": "8Gi"}, "limits": {"cpu": "250m"}}})),
+            json!({"requests": {"cpu": "250m", "memory": "8Gi"}, "limits": {"cpu": "250m", "memory": "8Gi"}})
+        );
+    }
+
+    #[test]
+    fn a_request_above_its_limit_is_refused() {
+        let spec = json!({"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1500m"}}});
+        assert_eq!(
+            resources(&serving(spec)).unwrap_err().to_string(),
+            "resources.requests.cpu (2) is above resources.limits.cpu (1500m)"
+        );
+    }
+
+    #[test]
+    fn an_amount_that_is_none_is_refused() {
+        let spec = json!({"resources": {"limits": {"memory": "lots"}}});
+        assert_eq!(
+            resources(&serving(spec)).unwrap_err().to_string(),
+            "resources.limits.memory is no positive quantity: lots"
+        );
+    }
+
+    #[test]
+    fn a_duration_that_is_none_is_refused() {
+        let spec = json!({"transcription": {"timeout": "soon"}});
+        assert_eq!(
+            server_flags(&serving(spec)).unwrap_err().to_string(),
+            "transcription.timeout is no duration such as 90s: soon"
+        );
+    }
+
+    #[test]
+    fn a_single_pod_has_no_budget_unless_asked() {
+        assert_eq!(budget(None, &Replicas::Fixed(1)), None);
+        assert_eq!(
+            budget(None, &Replicas::Fixed(2)),
+            Some(Budget::MaxUnavailable(IntOrString::Int(1)))
+        );
+        let asked = Disruption {
+            min_available: Some(IntOrString::String("50%".into())),
+            max_unavailable: None,
+        };
+        assert_eq!(
+            budget(Some(&asked), &Replicas::Fixed(1)),
+            Some(Budget::MinAvailable(IntOrString::String("50%".into())))
+        );
+    }
+}
