@@ -5,8 +5,8 @@ set -euo pipefail
 . "$(dirname "$0")/env.sh"
 for lib in log root process pki control-plane node host; do . "$CLUSTER_DIR/lib/$lib.sh"; done
 
+mkdir -p "$LOGS" # before it is root's
 as_root "$@"
-mkdir -p "$PARLANCE_CACHE"
 exec 9>"$PARLANCE_CACHE/run.lock"
 flock -w 300 9 || fail "another cluster-up or cluster-down has been running for five minutes"
 
@@ -39,7 +39,7 @@ give_up() {
 }
 
 began=$(date +%s.%N)
-mkdir -p "$RUN"/{pids,logs,pki,config,etcd} "$LOGS"
+mkdir -p "$RUN"/{pids,logs,pki,config,etcd}
 trap give_up EXIT
 
 record_host
