@@ -38,7 +38,9 @@ SERVER_REPOSITORY=${IMAGE_REGISTRY:-localhost}/parlance-server
 IMAGE_TAG=dev
 
 # The clients keep their caches here and read nobody's preferences.
-export KUBECACHEDIR=$PARLANCE_CACHE/kubectl-$(id -u) KUBERC=off
+KUBECACHEDIR=$PARLANCE_CACHE/kubectl-$(id -u)
+KUBERC=off
+export KUBECACHEDIR KUBERC
 export HELM_CACHE_HOME=$PARLANCE_CACHE/helm HELM_CONFIG_HOME=$PARLANCE_CACHE/helm HELM_DATA_HOME=$PARLANCE_CACHE/helm
 
 export PATH=$BIN:$PATH:$HOME/.cargo/bin:/usr/sbin:/sbin
