@@ -112,8 +112,8 @@ impl Call {
         });
         let (api, code_name) = (api.name(), code_name(code));
         let error = failure.map(ToString::to_string);
-        let (audio_seconds, took_seconds) = (audio.as_secs_f64(), took.as_secs_f64());
-        let (queued_seconds, work_seconds) = (waited.as_secs_f64(), work.as_secs_f64());
+        let (audio_seconds, took_seconds) = (seconds(*audio), seconds(took));
+        let (queued_seconds, work_seconds) = (seconds(*waited), seconds(*work));
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
@@ -152,6 +152,11 @@ impl Drop for Call {
             None,
         );
     }
+}
+
+/// To the millisecond, which is as much as a log line needs.
+fn seconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
 /// `id` as a header value; ids are visible ASCII.
@@ -194,6 +199,7 @@ mod tests {
         let metrics = Arc::new(Metrics::new());
         let begin = |time| Call::begin(metrics.clone(), Api::Transcribe, &HeaderMap::new(), time);
         drop(begin(Duration::from_secs(3600)));
+        drop(begin(Duration::from_secs(3600)));
         drop(begin(Duration::ZERO));
         begin(Duration::MAX).end(Code::Ok);
         let text = metrics
@@ -202,8 +208,8 @@ mod tests {
                 queued: 0,
             })
             .unwrap();
-        for code in ["CANCELLED", "DEADLINE_EXCEEDED", "OK"] {
-            let line = format!("parlance_requests_total{{api=\"Transcribe\",code=\"{code}\"}} 1");
+        for (code, times) in [("CANCELLED", 2), ("DEADLINE_EXCEEDED", 1), ("OK", 1)] {
+            let line = format!("parlance_requests_total{{api=\"Transcribe\",code=\"{code}\"}} {times}");
             assert!(text.contains(&line), "{line} is missing in\n{text}");
         }
     }

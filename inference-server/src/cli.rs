@@ -44,7 +44,6 @@ pub enum Command {
 
 /// The flags of `serve`; each can also be given as `PARLANCE_<FLAG>`.
 #[derive(Debug, Args)]
-#[command(next_line_help = false)]
 pub struct ServeArgs {
     /// Directory of the model [default: the bundled whisper-nano-digits]
     #[arg(long, env = "PARLANCE_MODEL", value_name = "DIR", help_heading = "Model")]

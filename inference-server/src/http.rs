@@ -43,20 +43,15 @@ pub fn router(transcriber: Arc<Transcriber>) -> Router {
 }
 
 async fn ready(State(transcriber): State<Arc<Transcriber>>) -> Response {
-    let (code, status, reason) = match transcriber.phase() {
-        Phase::Ready => (StatusCode::OK, "ready", None),
-        Phase::Loading => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "loading",
-            Some("the model is being loaded"),
-        ),
-        Phase::Draining => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "draining",
-            Some("the server is shutting down"),
-        ),
+    let not_yet = |status, reason| {
+        let body = json!({ "status": status, "reason": reason });
+        (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
     };
-    (code, Json(json!({ "status": status, "reason": reason }))).into_response()
+    match transcriber.phase() {
+        Phase::Ready => Json(json!({ "status": "ready" })).into_response(),
+        Phase::Loading => not_yet("loading", "the model is being loaded"),
+        Phase::Draining => not_yet("draining", "the server is shutting down"),
+    }
 }
 
 async fn scrape(State(transcriber): State<Arc<Transcriber>>) -> Response {

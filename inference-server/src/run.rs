@@ -3,7 +3,7 @@
 
 use std::{
     future::pending,
-    io,
+    io::{self, Write},
     net::SocketAddr,
     path::PathBuf,
     sync::Arc,
@@ -107,8 +107,13 @@ pub fn command(command: Command) -> Result<(), Error> {
             Ok(inspect::run(&dir, format, out)?)
         }
         Command::Fetch(args) => {
-            fetch::run(&args.into_request())?;
-            Ok(())
+            let fetched = fetch::run(&args.into_request())?;
+            let fetch::Fetched {
+                digest,
+                size_bytes,
+                files,
+            } = fetched;
+            Ok(writeln!(out, "{digest} ({files} files, {size_bytes} bytes)")?)
         }
     }
 }

@@ -39,6 +39,7 @@ pub fn routes(
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let gate = axum::middleware::from_fn_with_state(transcriber.clone(), gate::gate);
     let gated = Routes::new(transcription).into_axum_router().layer(gate);

@@ -1,5 +1,7 @@
 //! A format and a level in; log lines on standard error out. Never writes audio or text of a request.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::{EnvFilter, filter::ParseError};
 
 /// How a log line looks.
@@ -15,6 +17,7 @@ pub enum LogFormat {
 pub fn init(format: LogFormat, level: &str) -> Result<(), ParseError> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter(level)?)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => builder.try_init(),

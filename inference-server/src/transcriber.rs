@@ -211,6 +211,14 @@ mod tests {
         admission.enter().expect("a place").permit().await
     }
 
+    async fn becomes_idle(admission: &Admission) {
+        let idle = timeout_at(
+            (Instant::now() + Duration::from_secs(60)).into(),
+            admission.idle(),
+        );
+        idle.await.expect("the work stops");
+    }
+
     fn until_stopped(cancel: &Cancel) -> Result<(), Failure> {
         loop {
             cancel.check()?;
@@ -246,7 +254,7 @@ mod tests {
         assert!(running.await.unwrap_err().is_cancelled());
         assert_eq!(admission.load().running, 1, "the thread has not looked yet");
         go.send(()).unwrap();
-        admission.idle().await;
+        becomes_idle(&admission).await;
     }
 
     #[tokio::test]
@@ -260,6 +268,6 @@ mod tests {
         assert_eq!(late.await.unwrap_err().code(), Code::DeadlineExceeded);
         assert_eq!(admission.load().running, 1, "the thread has not looked yet");
         go.send(()).unwrap();
-        admission.idle().await;
+        becomes_idle(&admission).await;
     }
 }

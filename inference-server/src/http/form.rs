@@ -77,7 +77,7 @@ fn set(form: &mut Form, name: &str, value: String) -> Result<(), Failure> {
     let refused = |hint: &str| {
         Err(Failure::invalid(
             name,
-            format!("{name} {value:?} is not supported; {hint}"),
+            format!("{name} {value:?} is not supported: only {hint}"),
         ))
     };
     match name {
@@ -89,8 +89,8 @@ fn set(form: &mut Form, name: &str, value: String) -> Result<(), Failure> {
             _ => return refused("json and text are"),
         },
         // Decoding is greedy, which is what a temperature of 0 asks for.
-        "temperature" if value.parse() != Ok(0.0) => return refused("only 0 is"),
-        "stream" if value != "false" => return refused("only false is"),
+        "temperature" if value.parse() != Ok(0.0) => return refused("0 is"),
+        "stream" if value != "false" => return refused("false is"),
         _ => {}
     }
     Ok(())

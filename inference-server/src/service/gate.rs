@@ -19,11 +19,9 @@ use crate::{
     admission::Place,
     call::{self, Call},
     metrics::Api,
-    status::{Code, Failure},
+    status::{Code, Failure, Field},
     transcriber::{Settings, Transcriber},
 };
-
-const GRPC_STATUS: &str = "grpc-status";
 
 /// What the gate hands to the method behind it, once.
 #[derive(Clone)]
@@ -72,24 +70,33 @@ pub(super) async fn gate(
     }
 }
 
-/// The answer of tonic to a message that never reached its method: too large, or no message at all.
+/// tonic answered by itself: the message never reached its method.
 fn unread(response: Response, call: Call, id: &str, settings: &Settings) -> Response {
-    let code = response
-        .headers()
-        .get(GRPC_STATUS)
-        .map_or(Code::Unknown, |code| Code::from_bytes(code.as_bytes()));
-    // tonic says OUT_OF_RANGE for what every other gRPC server calls RESOURCE_EXHAUSTED.
-    if code == Code::OutOfRange {
-        return refuse(
-            call,
-            &Failure::TooLarge {
-                limit: settings.max_message_size,
-            },
-            id,
-        );
+    let status = Status::from_header_map(response.headers());
+    match status.as_ref().map_or(Code::Unknown, Status::code) {
+        // tonic says OUT_OF_RANGE for what every other gRPC server calls RESOURCE_EXHAUSTED.
+        Code::OutOfRange | Code::ResourceExhausted => {
+            let limit = settings.max_message_size;
+            refuse(call, &Failure::TooLarge { limit }, id)
+        }
+        // Bytes that are no message are the client's fault, whoever finds them.
+        Code::Internal => {
+            let why = status.map_or_else(String::new, |status| status.message().to_owned());
+            let message = format!("the request cannot be read: {why}");
+            refuse(
+                call,
+                &Failure::InvalidArgument {
+                    message,
+                    field: Field::Whole,
+                },
+                id,
+            )
+        }
+        code => {
+            call.end(code);
+            with_id(response, id)
+        }
     }
-    call.end(code);
-    with_id(response, id)
 }
 
 fn refuse(call: Call, failure: &Failure, id: &str) -> Response {
@@ -127,10 +134,10 @@ fn time_allowed(api: Api, headers: &HeaderMap, settings: &Settings) -> Duration 
         Api::StreamingTranscribe => settings.max_audio_duration.saturating_add(settings.timeout),
         Api::Transcribe | Api::HttpTranscriptions => settings.timeout,
     };
-    headers
-        .get("grpc-timeout")
-        .and_then(grpc_timeout)
-        .map_or(server, |client| client.min(server))
+    // A little before the client's own clock, and before tonic's, which would say CANCELLED.
+    let answered = |client: Duration| client - (client / 10).min(Duration::from_millis(10));
+    let client = headers.get("grpc-timeout").and_then(grpc_timeout).map(answered);
+    client.map_or(server, |client| client.min(server))
 }
 
 /// At most eight digits and a unit, as the gRPC protocol has it.

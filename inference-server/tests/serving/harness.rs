@@ -182,6 +182,24 @@ pub fn sample(file: &str) -> (Vec<u8>, String) {
 
 /// So much silence, as a WAV file at 8 kHz.
 pub fn silence(duration: Duration) -> Vec<u8> {
+    wav((0..samples(duration)).map(|_| 0))
+}
+
+/// Somebody who says the same over and over for so long, as a WAV file at 8 kHz.
+pub fn speech(duration: Duration) -> Vec<u8> {
+    let once = hound::WavReader::new(&sample("four-digits-8k.wav").0[..])
+        .unwrap()
+        .into_samples::<i16>()
+        .map(Result::unwrap)
+        .collect::<Vec<_>>();
+    wav(once.into_iter().cycle().take(samples(duration)))
+}
+
+fn samples(duration: Duration) -> usize {
+    usize::try_from(duration.as_secs()).unwrap() * 8000
+}
+
+fn wav(samples: impl Iterator<Item = i16>) -> Vec<u8> {
     let spec = hound::WavSpec {
         channels: 1,
         sample_rate: 8000,
@@ -190,8 +208,8 @@ pub fn silence(duration: Duration) -> Vec<u8> {
     };
     let mut file = std::io::Cursor::new(Vec::new());
     let mut writer = hound::WavWriter::new(&mut file, spec).unwrap();
-    for _ in 0..duration.as_secs() * 8000 {
-        writer.write_sample(0_i16).unwrap();
+    for sample in samples {
+        writer.write_sample(sample).unwrap();
     }
     writer.finalize().unwrap();
     file.into_inner()
