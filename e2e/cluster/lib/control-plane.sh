@@ -46,7 +46,7 @@ start_controller_manager() {
     --service-account-private-key-file="$PKI/service-accounts.key"
     --cluster-signing-cert-file="$PKI/ca.crt" --cluster-signing-key-file="$PKI/ca.key"
     --requestheader-client-ca-file="$PKI/front-ca.crt"
-    --kube-api-qps=200 --kube-api-burst=400
+    --kube-api-qps=200 --kube-api-burst=400 --flex-volume-plugin-dir="$RUN/volume-plugins"
     # autoscaling that a test can wait for
     --horizontal-pod-autoscaler-sync-period=5s --horizontal-pod-autoscaler-cpu-initialization-period=20s
     --horizontal-pod-autoscaler-initial-readiness-delay=5s --horizontal-pod-autoscaler-downscale-stabilization=30s

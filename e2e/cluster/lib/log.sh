@@ -34,19 +34,3 @@ step() {
   fi
   printf '%s s\n' "$(seconds_since "$began")"
 }
-
-# wait_for SECONDS DESCRIPTION COMMAND...: try COMMAND until it succeeds.
-wait_for() {
-  local limit=$1 what=$2 began
-  shift 2
-  began=$(date +%s.%N)
-  local deadline=$((SECONDS + limit))
-  until "$@" >/dev/null 2>&1; do
-    [ "$SECONDS" -lt "$deadline" ] || {
-      say "  gave up after $limit s: $what"
-      return 1
-    }
-    sleep 0.1
-  done
-  say "  $what ($(seconds_since "$began") s)"
-}

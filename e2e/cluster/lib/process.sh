@@ -9,6 +9,7 @@ start() {
   # fd 9 is the lock of up.sh: a daemon that inherited it would hold the lock for ever.
   setsid nohup "$@" >"$RUN/logs/$name.log" 2>&1 </dev/null 9>&- &
   echo $! >"$RUN/pids/$name"
+  disown # or bash reports its end
 }
 
 # pid_of NAME: print the pid if that daemon is alive
@@ -16,7 +17,7 @@ pid_of() {
   local pid program=
   pid=$(cat "$RUN/pids/$1" 2>/dev/null) || return 1
   # the command line, unlike the link to the program, can be read without being root
-  read -r -d '' program <"/proc/$pid/cmdline" 2>/dev/null || return 1
+  read -r -d '' program 2>/dev/null <"/proc/$pid/cmdline" || return 1
   case $program in
     "$BIN"/*) echo "$pid" ;;
     *) return 1 ;;
@@ -31,6 +32,14 @@ dead_daemons() {
   local name
   for name in $(daemons); do
     pid_of "$name" >/dev/null || echo "$name"
+  done
+}
+
+# crashed_daemons: the names of those whose process has ended
+crashed_daemons() {
+  local name
+  for name in $(daemons); do
+    [ -d "/proc/$(cat "$RUN/pids/$name")" ] || echo "$name"
   done
 }
 
@@ -54,4 +63,20 @@ stop() {
   done
   for pid in "${pids[@]}"; do kill -KILL "$pid" 2>/dev/null || true; done
   for name in "$@"; do rm -f "$RUN/pids/$name"; done
+}
+
+# wait_for SECONDS DESCRIPTION COMMAND...: try COMMAND until it succeeds; give up early when a daemon of ours has ended.
+wait_for() {
+  local limit=$1 what=$2 began
+  shift 2
+  began=$(date +%s.%N)
+  local deadline=$((SECONDS + limit))
+  until "$@" >/dev/null 2>&1; do
+    if [ "$SECONDS" -ge "$deadline" ] || [ -n "$(crashed_daemons)" ]; then
+      say "  gave up after $(seconds_since "$began") s: $what"
+      return 1
+    fi
+    sleep 0.1
+  done
+  say "  $what ($(seconds_since "$began") s)"
 }
