@@ -1,5 +1,7 @@
 """The model: Whisper's architecture at a width of 128, and the encoder run on windows of any length."""
 
+import copy
+
 import torch
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
@@ -17,6 +19,19 @@ def config(tokens, width=128, encoder_layers=4, decoder_layers=2):
         pad_token_id=tokens.end, bos_token_id=tokens.end, eos_token_id=tokens.end, decoder_start_token_id=tokens.start,
         begin_suppress_tokens=[tokens.tokenizer.convert_tokens_to_ids("Ġ")], suppress_tokens=None,
     )  # fmt: skip
+
+
+def load(folder, grow=0):
+    """A saved model, with `grow` more encoder layers that do nothing yet."""
+    model = WhisperForConditionalGeneration.from_pretrained(folder)
+    for _ in range(grow):
+        layer = copy.deepcopy(model.model.encoder.layers[-1])
+        for last in (layer.self_attn.out_proj, layer.fc2):
+            torch.nn.init.zeros_(last.weight)
+            torch.nn.init.zeros_(last.bias)
+        model.model.encoder.layers.append(layer)
+    model.config.encoder_layers = model.config.num_hidden_layers = len(model.model.encoder.layers)
+    return model
 
 
 def encode(model, mel, offsets=None):

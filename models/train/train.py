@@ -1,15 +1,15 @@
 """Trains the model for a given time, on CPU or GPU, and keeps CACHE/NAME.pt (weights, their moving average, CTC head).
 
     python train.py NAME --mode short --minutes 40                  from nothing
+    python train.py NAME --mode mix --minutes 40 --weights DIR      from a Hugging Face checkpoint, maybe with --grow 1
     python train.py NAME --mode full --minutes 20 --from OTHER      the last stretch, on 30-second windows
 
-The CTC loss on the encoder makes the attention align early; it keeps its own head from the start, and the last stretch
-runs without it. The learning rate follows the clock, not the steps, so that a busy machine only shortens the training.
+The CTC loss on the encoder (over the ten digits and a blank) makes the attention align early; the last stretch runs without
+it. A fresh CTC head on trained weights first learns alone (--ctc-after), or its gradients would wreck the encoder. The learning rate follows the clock, not the steps, so that a busy machine only shortens the training.
 """
 
 import argparse
 import copy
-import math
 import random
 import time
 
@@ -28,12 +28,17 @@ from text import normal, random_digits, sentence
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("name")
-    p.add_argument("--mode", choices=["short", "full"], default="short")
+    p.add_argument("--mode", choices=["short", "mix", "full"], default="short")
     p.add_argument("--minutes", type=float, required=True)
     p.add_argument("--from", dest="origin")
+    p.add_argument("--weights", help="folder with config.json and model.safetensors to start from")
+    p.add_argument("--grow", type=int, default=0, help="encoder layers to add to those weights, each an identity at first")
+    p.add_argument("--ctc-after", type=int, default=0, help="steps before the CTC loss reaches the encoder")
     p.add_argument("--rate", type=float, default=1.5e-3)
-    p.add_argument("--floor", type=float, default=0.05, help="the last learning rate as a share of the first")
-    p.add_argument("--size", type=int, default=24, help="utterances (short) or windows (full) a step")
+    p.add_argument("--floor", type=float, default=0.02, help="the last learning rate as a share of the first")
+    p.add_argument("--warmup", type=int, default=200, help="steps to the full learning rate, kept for 60 % of the time")
+    p.add_argument("--look", type=float, default=10, help="minutes between two looks at held-out speech")
+    p.add_argument("--size", type=int, default=16, help="utterances (short) or windows (full) a step")
     p.add_argument("--ctc", type=float, default=0.5, help="weight of the CTC loss")
     p.add_argument("--encoder-layers", type=int, default=4)
     p.add_argument("--leave-out", nargs="*", default=[], help="people whose recordings are not to be heard")
@@ -42,7 +47,7 @@ def arguments():
     return p.parse_args()
 
 
-def loss_of(model, ctc_head, batch, tokens, ctc_weight, rng, device):
+def loss_of(model, ctc_head, batch, ctc_weight, detach, rng, device):
     sound = batch["sound"].to(device)
     with torch.no_grad():
         banks = features.warped_filters().to(device)[batch["warps"].to(device)]
@@ -56,25 +61,26 @@ def loss_of(model, ctc_head, batch, tokens, ctc_weight, rng, device):
     loss = F.cross_entropy(out.float().flatten(0, 1), batch["labels"].to(device).flatten(), ignore_index=-100, label_smoothing=0.02)
     aligned = torch.zeros(())
     if ctc_weight:
-        scores = F.log_softmax(ctc_head(encoded.float()), -1).transpose(0, 1)
+        scores = F.log_softmax(ctc_head((encoded.detach() if detach else encoded).float()), -1).transpose(0, 1)
         lengths = torch.tensor([len(t) for t in batch["ctc"]])
-        flat = torch.tensor([t for row in batch["ctc"] for t in row], device=device)
-        aligned = F.ctc_loss(scores, flat, torch.full((len(lengths),), scores.shape[0]), lengths, blank=tokens.end, zero_infinity=True)
+        flat = torch.tensor([int(d) for row in batch["ctc"] for d in row], device=device)
+        aligned = F.ctc_loss(scores, flat, torch.full((len(lengths),), scores.shape[0]), lengths, blank=10, zero_infinity=True)
     return loss, aligned
 
 
 class Probe:
     """A few fixed utterances, to watch the training by; the figures that count come from evaluate.py."""
 
-    def __init__(self, leave_out, count=48):
+    def __init__(self, leave_out, count=24):
         rng = random.Random(5)
-        held = [u for _, u in Synthetic(held=True).all()]
-        self.sets = {"held voices": rng.sample(held, count)}
-        for person in leave_out:
-            people = People(only={person}, aside=None)
-            self.sets[f"unheard {person}"] = [people.string(random_digits(rng), rng) for _ in range(count)]
-        people = People(aside=True)
-        self.sets["heard people"] = [people.string(random_digits(rng), rng) for _ in range(count)]
+        held = {}
+        for voice, u in Synthetic(held=True).all():
+            held.setdefault(voice.split(":")[0], []).append(u)
+        self.sets = {f"held {engine}": rng.sample(utterances, count) for engine, utterances in held.items()}
+        groups = {f"unheard {person}": People(only={person}, aside=None) for person in leave_out} | {"heard people": People(leave_out, aside=True)}
+        for name, people in groups.items():
+            if people.people:
+                self.sets[name] = [people.string(random_digits(rng), rng) for _ in range(count)]
 
     def __call__(self, model, tokens, device, full):
         figures = {}
@@ -98,7 +104,9 @@ def main():
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tokens = Tokens()
     model = whisper.new(tokens, encoder_layers=a.encoder_layers).to(device)
-    head = torch.nn.Linear(model.config.d_model, model.config.vocab_size).to(device)
+    if a.weights:
+        model = whisper.load(a.weights, a.grow).to(device)
+    head = torch.nn.Linear(model.config.d_model, 11).to(device)
     if a.origin:
         saved = torch.load(CACHE / f"{a.origin}.pt", map_location=device)
         model.load_state_dict(saved["average"])
@@ -107,7 +115,7 @@ def main():
     parameters = [p for p in model.parameters() if p.requires_grad]
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters on {device}", flush=True)
     probe = Probe(a.leave_out)
-    optimizer = torch.optim.AdamW([*parameters, *head.parameters()], lr=a.rate, betas=(0.9, 0.98), weight_decay=0.02)
+    optimizer = torch.optim.AdamW([*parameters, *head.parameters()], lr=a.rate, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
     batches = torch.utils.data.DataLoader(Batches(a.mode, a.size, a.seed, a.leave_out), batch_size=None, num_workers=1, prefetch_factor=4)
     rng = np.random.default_rng(a.seed)
     begin, shown, recent = time.time(), time.time(), []
@@ -120,10 +128,10 @@ def main():
         done = (time.time() - begin) / (60 * a.minutes)
         if done >= 1:
             break
-        rate = a.rate * min(1, (step + 1) / 200) * (a.floor + (1 - a.floor) * 0.5 * (1 + math.cos(math.pi * done)))
+        rate = a.rate * min(1, (step + 1) / a.warmup) * max(a.floor, min(1, (1 - done) / 0.4))
         for group in optimizer.param_groups:
             group["lr"] = rate
-        loss, aligned = loss_of(model, head, batch, tokens, a.ctc, rng, device)
+        loss, aligned = loss_of(model, head, batch, a.ctc, step < a.ctc_after, rng, device)
         optimizer.zero_grad()
         (loss + a.ctc * aligned).backward()
         torch.nn.utils.clip_grad_norm_([*parameters, *head.parameters()], 1.0)
@@ -131,12 +139,11 @@ def main():
         recent.append((loss.item(), aligned.item()))
         keep = min(0.998, (step + 1) / (step + 20))
         with torch.no_grad():
-            for mean, now in zip(average.parameters(), model.parameters()):
-                mean.lerp_(now, 1 - keep)
+            torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - keep)
         if (step + 1) % 50 == 0:
             ce, ctc = np.mean(recent[-50:], axis=0)
             print(f"{step + 1:6d} {(time.time() - begin) / 60:6.1f} min  loss {ce:.3f}  ctc {ctc:.3f}  rate {rate:.1e}", flush=True)
-        if time.time() - shown > 300:
+        if time.time() - shown > 60 * a.look:
             save()
             print("      ", probe(average, tokens, device, a.mode == "full"), flush=True)
             shown = time.time()
