@@ -5,8 +5,9 @@
 # --- checks: nothing is changed ---------------------------------------------------------------------------------------
 
 check_host() {
-  # runc cannot make a chroot's folder the root of a container: the container would see the machine's files
-  [ /proc/1/root/. -ef /. ] || fail "this is a chroot, where containers would not be contained; use a machine, a VM or a container"
+  # Entering a mount namespace, as runc does for `kubectl exec`, leaves a chroot: it would find itself outside the container.
+  [ "$(nsenter --mount=/proc/self/ns/mnt stat -c %d:%i /)" = "$(stat -c %d:%i /)" ] ||
+    fail "this is a chroot, where containers would not be contained; use a machine, a VM or a container"
   check_tools
   check_cgroups
   check_nobody_else
