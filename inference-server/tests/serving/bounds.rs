@@ -82,7 +82,7 @@ async fn a_message_that_is_too_large_is_resource_exhausted_without_a_hint() {
 
     let mut stream = OpenStream::open(&mut client, file_config()).await.unwrap();
     stream.send.send(audio(&[0; 10_001])).await.unwrap();
-    let refused = stream.receive.message().await.unwrap_err();
+    let refused = stream.next().await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
 
     assert_eq!(post(serving.http, Upload::of(&[0; 10_001])).await.status, 413);
@@ -132,7 +132,7 @@ async fn the_servers_timeout_bounds_requests_that_wait_and_streams_that_pause() 
     let serving = Serving::start(config).await;
     let mut client = serving.client().await;
     let mut paused = OpenStream::open(&mut client, file_config()).await.unwrap();
-    let ended_stream = paused.receive.message().await.unwrap_err();
+    let ended_stream = paused.next().await.unwrap_err();
     assert_eq!(ended_stream.code(), Code::DeadlineExceeded, "{ended_stream:?}");
     assert!(
         ended_stream.message().contains("sent nothing for 50ms"),

@@ -1,7 +1,6 @@
 //! A server in this process, clients for it, recordings to send, and waiting for conditions.
 
 use std::{
-    future::Future,
     net::SocketAddr,
     path::PathBuf,
     time::{Duration, Instant},
@@ -18,7 +17,7 @@ use inference_server::{
     telemetry::LogFormat,
     transcriber::Settings,
 };
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Status, Streaming,
@@ -28,7 +27,7 @@ use tonic::{
 use crate::http::get;
 
 /// Long enough for any machine; passing it means that the condition will not come.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A server that answers.
 pub struct Serving {
@@ -121,6 +120,12 @@ impl Serving {
         .await;
     }
 
+    /// Waits until it has left, and returns why.
+    pub async fn ended(self) -> Result<(), Error> {
+        let ended = timeout(PATIENCE, self.task).await;
+        ended.expect("it leaves").unwrap()
+    }
+
     /// Waits until nothing runs and nothing waits.
     pub async fn idle(&self) {
         self.metric_becomes("parlance_requests_running", 0.0).await;
@@ -137,6 +142,7 @@ pub async fn client(grpc: SocketAddr) -> TranscriptionClient<Channel> {
 pub async fn channel(grpc: SocketAddr) -> Channel {
     Endpoint::from_shared(format!("http://{grpc}"))
         .unwrap()
+        .timeout(PATIENCE)
         .connect()
         .await
         .unwrap()
@@ -148,7 +154,7 @@ pub fn ended(api: &str, code: &str) -> String {
 }
 
 /// Asks again until the condition holds; fails when it never does.
-pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
+pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let until = Instant::now() + PATIENCE;
     while !holds().await {
         assert!(Instant::now() < until, "it never came about that {what}");
@@ -273,6 +279,11 @@ impl OpenStream {
         Ok(OpenStream { send, receive })
     }
 
+    /// The next result; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<StreamingTranscribeResponse>, Status> {
+        next(&mut self.receive).await
+    }
+
     /// Sends pieces as fast as the server takes them, ends, and returns what came.
     pub async fn finish(self, pieces: Vec<Vec<u8>>) -> Result<Vec<StreamingTranscribeResponse>, Status> {
         let Self { send, mut receive } = self;
@@ -284,12 +295,19 @@ impl OpenStream {
             }
         });
         let mut results = Vec::new();
-        while let Some(result) = receive.message().await? {
+        while let Some(result) = next(&mut receive).await? {
             results.push(result);
         }
         sending.await.unwrap();
         Ok(results)
     }
+}
+
+async fn next(
+    stream: &mut Streaming<StreamingTranscribeResponse>,
+) -> Result<Option<StreamingTranscribeResponse>, Status> {
+    let next = timeout(PATIENCE, stream.message()).await;
+    next.expect("the server says something")
 }
 
 /// The text of all windows.

@@ -106,9 +106,10 @@ async fn draining_refuses_what_is_new_and_finishes_what_runs_and_waits() {
 
     assert_eq!(words(&stream.finish(vec![recording]).await.unwrap()), said);
     assert_eq!(waiting.await.unwrap().unwrap().into_inner().text, said);
-    serving.task.await.unwrap().unwrap();
+    let http = serving.http;
+    serving.ended().await.unwrap();
     assert!(
-        tokio::net::TcpStream::connect(serving.http).await.is_err(),
+        tokio::net::TcpStream::connect(http).await.is_err(),
         "nobody listens"
     );
 }
@@ -126,9 +127,9 @@ async fn the_drain_timeout_or_a_second_signal_cuts_off_what_still_runs() {
         for _ in 0..signals {
             serving.shutdown.send(()).await.unwrap();
         }
-        let cut = stream.receive.message().await.unwrap_err();
+        let cut = stream.next().await.unwrap_err();
         assert_eq!(cut.code(), Code::Unavailable, "{cut:?}");
-        serving.task.await.unwrap().unwrap();
+        serving.ended().await.unwrap();
     }
 }
 
@@ -157,9 +158,8 @@ async fn a_model_that_cannot_be_served_ends_the_server_with_a_reason() {
         let model = config.clone();
         let serving = Serving::start_with(config, move || load_model(&model)).await;
         let error = serving
-            .task
+            .ended()
             .await
-            .unwrap()
             .expect_err("it cannot be served")
             .to_string();
         assert!(error.contains(reason), "{error}");
@@ -169,5 +169,5 @@ async fn a_model_that_cannot_be_served_ends_the_server_with_a_reason() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_while_loading_is_an_error() {
     let serving = Serving::start_with(config(), || panic!("the loader broke")).await;
-    assert!(matches!(serving.task.await.unwrap(), Err(Error::LoadPanicked)));
+    assert!(matches!(serving.ended().await, Err(Error::LoadPanicked)));
 }

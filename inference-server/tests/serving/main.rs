@@ -1,4 +1,5 @@
 //! The real server on loopback with the bundled model, seen through its ports only.
+#![allow(clippy::unwrap_used)] // clippy allows it in the tests themselves, not in what they share
 
 mod bounds;
 mod grpc;

@@ -98,6 +98,7 @@ async fn sigterm_makes_it_unready_lets_the_stream_finish_and_exits_with_zero() {
         .unwrap();
     assert_eq!(words(&results), said);
     drop(client);
+    eventually("it leaves", async || process.child.try_wait().unwrap().is_some()).await;
     assert!(process.child.wait().unwrap().success());
 
     let line = process.line("request");

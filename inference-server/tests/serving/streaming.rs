@@ -61,7 +61,7 @@ async fn windows_come_while_the_stream_is_still_open() {
     // The sender stays open: what comes can only come from windows that were full.
     let mut last = (0, 0);
     for window in 1..=2 {
-        let result = stream.receive.message().await.unwrap().expect("a window");
+        let result = stream.next().await.unwrap().expect("a window");
         let end = result.end_offset.unwrap();
         assert!(
             (end.seconds, end.nanos) > last,
@@ -111,7 +111,7 @@ async fn the_order_of_messages_is_enforced() {
     for (second, field) in [(file_config(), "config"), (empty, "audio")] {
         let mut stream = OpenStream::open(&mut client, file_config()).await.unwrap();
         stream.send.send(second).await.unwrap();
-        let refused = stream.receive.message().await.unwrap_err();
+        let refused = stream.next().await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
         assert_eq!(
             refused
