@@ -114,9 +114,10 @@ impl<'m> Decoder<'m> {
                 self.step(token)?;
             }
         }
+        let avg_logprob = sum / (ids.len() + 1) as f32;
         Ok(Tokens {
             ids,
-            avg_logprob: sum / steps.max(1) as f32,
+            avg_logprob,
             no_speech_prob,
         })
     }

@@ -23,7 +23,7 @@ pub struct Digest {
 
 /// The digest of a model directory: sha256 over the lines `<hex>  <relative path>\n`, sorted by the path's bytes.
 ///
-/// Hidden files do not count. The same as
+/// Hidden files do not count; links count as what they point to. Without links, the same as
 /// `find . -type f ! -name '.*' -printf '%P\n' | LC_ALL=C sort | xargs sha256sum | sha256sum` in the directory.
 pub fn directory(dir: &Path) -> io::Result<Digest> {
     let (mut lines, mut size_bytes) = (Sha256::new(), 0);
@@ -46,7 +46,7 @@ pub fn directory(dir: &Path) -> io::Result<Digest> {
 /// The regular files of a directory whose names do not begin with a dot, relative to it, sorted by their paths' bytes.
 pub fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for entry in walkdir::WalkDir::new(dir) {
+    for entry in walkdir::WalkDir::new(dir).follow_links(true) {
         let entry = entry?;
         if entry.file_type().is_file() && !entry.file_name().as_bytes().starts_with(b".") {
             files.push(

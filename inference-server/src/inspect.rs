@@ -1,6 +1,13 @@
 //! A model directory in; what it holds on the given output. Loads no graph.
 
-use std::{io::Write, path::Path};
+use std::{fmt::Write as _, fs, io::Write, path::Path};
+
+use serde::Serialize;
+
+use crate::{
+    digest,
+    model::{Config, Files, ModelFacts},
+};
 
 /// How `inspect` writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,8 +23,127 @@ pub enum InspectFormat {
 #[error("{0}")]
 pub struct InspectError(String);
 
+/// The JSON of `inspect`; the text says the same.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Description {
+    name: String,
+    digest: String,
+    size_bytes: u64,
+    architecture: Architecture,
+    languages: Vec<String>,
+    tasks: Vec<&'static str>,
+    files: Vec<File>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Architecture {
+    encoder_layers: usize,
+    decoder_layers: usize,
+    width: usize,
+    decoder_heads: usize,
+    mel_bins: usize,
+    vocabulary_size: usize,
+    window_seconds: f64,
+    max_tokens: usize,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct File {
+    path: String,
+    size_bytes: u64,
+}
+
 /// Writes the architecture, the languages, the files with their sizes and the digest to `out`.
 pub fn run(dir: &Path, format: InspectFormat, out: &mut dyn Write) -> Result<(), InspectError> {
-    let _ = (dir, format, out);
-    Err(InspectError("not yet".to_owned()))
+    let description = describe(dir).map_err(InspectError)?;
+    let text = match format {
+        InspectFormat::Text => text(&description),
+        InspectFormat::Json => {
+            serde_json::to_string_pretty(&description).map_err(|e| InspectError(e.to_string()))? + "\n"
+        }
+    };
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.map_err(|e| InspectError(format!("failed to write: {e}")))
+}
+
+fn describe(dir: &Path) -> Result<Description, String> {
+    let config = Files::find(dir)
+        .and_then(|files| Config::read(&files))
+        .map_err(|e| e.to_string())?;
+    let facts = ModelFacts::of(dir, &config).map_err(|e| e.to_string())?;
+    let mut files = Vec::new();
+    for path in digest::files(dir).map_err(|e| format!("failed to read {}: {e}", dir.display()))? {
+        let size =
+            fs::metadata(dir.join(&path)).map_err(|e| format!("failed to read {}: {e}", path.display()))?;
+        files.push(File {
+            path: path.display().to_string(),
+            size_bytes: size.len(),
+        });
+    }
+    let (sizes, features) = (&config.sizes, &config.features);
+    Ok(Description {
+        architecture: Architecture {
+            encoder_layers: sizes.encoder_layers,
+            decoder_layers: sizes.decoder_layers,
+            width: sizes.width,
+            decoder_heads: sizes.decoder_heads,
+            mel_bins: features.mel_bins,
+            vocabulary_size: sizes.vocabulary,
+            window_seconds: features.n_samples as f64 / features.sampling_rate as f64,
+            max_tokens: config.tokens.max_length,
+        },
+        name: facts.name,
+        digest: facts.digest,
+        size_bytes: facts.size_bytes,
+        languages: facts.languages,
+        tasks: facts.tasks.into_iter().map(|task| task.name()).collect(),
+        files,
+    })
+}
+
+fn text(description: &Description) -> String {
+    let Description {
+        name,
+        digest,
+        size_bytes,
+        architecture: a,
+        languages,
+        tasks,
+        files,
+    } = description;
+    let mut out = String::new();
+    let mut line = |label: &str, value: String| {
+        let _ = writeln!(out, "{label:<12} {value}");
+    };
+    line("name", name.clone());
+    line("digest", digest.clone());
+    line("size", format!("{size_bytes} bytes in {} files", files.len()));
+    line(
+        "encoder",
+        format!(
+            "{} layers, width {}, {} mel bins",
+            a.encoder_layers, a.width, a.mel_bins
+        ),
+    );
+    line(
+        "decoder",
+        format!(
+            "{} layers, {} heads, at most {} tokens",
+            a.decoder_layers, a.decoder_heads, a.max_tokens
+        ),
+    );
+    line("window", format!("{} s", a.window_seconds));
+    line("vocabulary", format!("{} tokens", a.vocabulary_size));
+    line(
+        "languages",
+        format!("{}: {}", languages.len(), languages.join(" ")),
+    );
+    line("tasks", tasks.join(" "));
+    for file in files {
+        let _ = writeln!(out, "{:>12} {}", file.size_bytes, file.path);
+    }
+    out
 }

@@ -57,8 +57,9 @@ impl Vocabulary {
 pub fn join<'t>(texts: impl IntoIterator<Item = &'t str>) -> String {
     let mut joined = String::new();
     for text in texts.into_iter().map(str::trim).filter(|text| !text.is_empty()) {
-        let meets = |c: Option<char>| c.is_some_and(unspaced);
-        if !joined.is_empty() && !(meets(joined.chars().last()) && meets(text.chars().next())) {
+        let unspaced = |c: Option<char>| c.is_some_and(unspaced);
+        let glued = unspaced(joined.chars().last()) && unspaced(text.chars().next());
+        if !joined.is_empty() && !glued {
             joined.push(' ');
         }
         joined.push_str(text);

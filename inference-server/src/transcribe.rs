@@ -1,8 +1,16 @@
 //! An audio file in; its transcript on the given output, in the format asked for. The command of a person at a shell.
 
-use std::{io::Write, path::PathBuf};
+use std::{fs, io::Write, path::PathBuf, time::Duration};
 
-use crate::{pipeline::Options, render::Format};
+use crate::{
+    audio, bundled,
+    model::Model,
+    pipeline::{self, Cancel, Options},
+    render::{Format, render},
+};
+
+/// Files of any length: a person at a shell waits as long as they like.
+const NO_LIMIT: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// What `parlance-server transcribe` is asked to do.
 #[derive(Clone, Debug)]
@@ -26,6 +34,22 @@ pub struct TranscribeError(String);
 
 /// Transcribes the file and writes the result, and nothing else, to `out`.
 pub fn run(request: &Request, out: &mut dyn Write) -> Result<(), TranscribeError> {
-    let _ = (request, out);
-    Err(TranscribeError("not yet".to_owned()))
+    let file = request.file.display();
+    // The audio first: it is the likelier mistake, and the cheaper one to find.
+    let bytes =
+        fs::read(&request.file).map_err(|e| TranscribeError(format!("failed to read {file}: {e}")))?;
+    let audio = audio::decode(&bytes, NO_LIMIT).map_err(|e| TranscribeError(format!("{file}: {e}")))?;
+    drop(bytes);
+    let dir = match &request.model {
+        Some(dir) => dir.clone(),
+        None => bundled::find(bundled::DEFAULT).map_err(|e| TranscribeError(e.to_string()))?,
+    };
+    let load = Model::load(&dir, request.threads);
+    let model = load.map_err(|e| TranscribeError(format!("the model in {}: {e}", dir.display())))?;
+    let transcript = pipeline::transcribe(&model, &audio, &request.options, &Cancel::new());
+    let transcript = transcript.map_err(|e| TranscribeError(e.to_string()))?;
+    let written = out
+        .write_all(render(&transcript, request.format).as_bytes())
+        .and_then(|()| out.flush());
+    written.map_err(|e| TranscribeError(format!("failed to write the transcript: {e}")))
 }

@@ -1,11 +1,14 @@
 //! Mono samples at any rate in; mono samples at 16 kHz out, aligned with the input and exactly as many as there must be.
 
-use rubato::{Fft, FixedSync, Indexing, Resampler as _, audioadapter_buffers::direct::InterleavedSlice};
+use rubato::{
+    Fft, FixedSync, Indexing, Resampler as _, WindowFunction, audioadapter_buffers::direct::InterleavedSlice,
+};
 
 use super::{AudioError, SAMPLE_RATE, mix};
 
-/// Input samples of one step of the resampler, about; the true number is a multiple of the ratio's numerator.
-const STEP: usize = 1024;
+/// Input samples of one step of the resampler, at least; the true number is a multiple of the ratio's denominator.
+const STEP: usize = 512;
+const WINDOW: WindowFunction = WindowFunction::BlackmanHarris2;
 
 /// Converts to 16 kHz as samples arrive. At 16 kHz already they pass through untouched.
 ///
@@ -75,7 +78,11 @@ impl Resampler {
 
 impl Engine {
     fn new(rate: u32) -> Result<Self, AudioError> {
-        let fft = Fft::new(rate as usize, SAMPLE_RATE as usize, STEP, 1, FixedSync::Both)
+        // An even number of samples: half of them is the delay, which rubato rounds to whole samples.
+        let (input, output) = (rate as usize, SAMPLE_RATE as usize);
+        let unit = input / gcd(input, output);
+        let block = unit * STEP.div_ceil(unit).next_multiple_of(2);
+        let fft = Fft::new_custom(input, output, block, 1, 1, WINDOW, FixedSync::Both)
             .map_err(|e| AudioError::Unsupported(format!("a sample rate of {rate} Hz: {e}")))?;
         let block = vec![0.0; fft.output_frames_max()];
         let to_drop = fft.output_delay();
@@ -112,6 +119,10 @@ impl Engine {
             .process_into_buffer(&input, &mut output, Some(&Indexing::new()))
             .map_err(|e| e.to_string())
     }
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 #[cfg(test)]

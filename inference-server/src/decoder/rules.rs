@@ -76,7 +76,7 @@ impl TimestampRules {
         }
         if let Some(&latest) = sampled.iter().rev().find(|token| is_timestamp(token)) {
             // Time goes on; only the start of a segment may be the end of the one before it.
-            let next = latest as usize + usize::from(!(last && !before_last));
+            let next = latest as usize + usize::from(!last || before_last);
             let next = next.min(scores.len());
             mask(&mut scores[self.begin..next]);
         }

@@ -51,6 +51,10 @@ impl Listener<'_> {
             return Ok(nothing);
         }
         let features = self.model.extractor.extract(samples);
+        let sounding = samples.len() / self.model.config.features.hop_length;
+        if self.thresholds.steady(&features, sounding) {
+            return Ok(nothing);
+        }
         let encoded = encoder::encode(self.model, &features)?;
         let decoder = Decoder::start(self.model, &encoded)?;
         let language = match &self.language {
