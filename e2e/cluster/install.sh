@@ -24,7 +24,7 @@ restart() {
 }
 
 step "helm upgrade --install parlance-crds" "$LOGS/helm-crds.log" \
-  helm upgrade --install parlance-crds charts/parlance-crds --namespace "$NAMESPACE" --create-namespace --wait
+  helm upgrade --install parlance-crds charts/parlance-crds --namespace "$NAMESPACE" --create-namespace --wait --take-ownership
 before=$(helm --namespace "$NAMESPACE" list --short --filter '^parlance$')
 step "helm upgrade --install parlance" "$LOGS/helm.log" install_operator
 if [ -n "$before" ]; then # the tag is the same at every build: an operator that was there still runs the former image
