@@ -101,7 +101,9 @@ impl From<Args> for Config {
             log_format: _,
             log_level: _,
         } = args;
-        let namespace = lease_namespace.or_else(|| std::env::var("POD_NAMESPACE").ok());
+        let namespace = lease_namespace
+            .filter(|name| !name.is_empty())
+            .or_else(|| std::env::var("POD_NAMESPACE").ok());
         let host = || {
             std::env::var("POD_NAME")
                 .or_else(|_| std::env::var("HOSTNAME"))

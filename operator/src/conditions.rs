@@ -96,6 +96,8 @@ impl State {
                 );
                 verdict(MODEL_CACHED, Some(true), &verified)
             }
+            // With no pod to tell, nothing is known of the model.
+            None if self.is_ready() => verdict(MODEL_CACHED, None, headline),
             None => verdict(MODEL_CACHED, Some(false), headline),
         }
     }

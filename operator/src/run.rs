@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use axum::http::header::{HeaderValue, USER_AGENT};
 use crds::{ModelDeployment, TranscriptionService};
 use futures::future::{BoxFuture, join_all};
 use futures::{FutureExt, Stream, StreamExt};
@@ -63,7 +64,7 @@ pub enum Error {
 
 /// Runs until a signal, or until the Lease is lost.
 pub async fn run(config: Config) -> Result<(), Error> {
-    let client = Client::try_default().await.map_err(Error::Cluster)?;
+    let client = client().await?;
     let listen = |source| Error::Listen {
         address: config.http_addr,
         source,
@@ -85,6 +86,17 @@ pub async fn run(config: Config) -> Result<(), Error> {
     stop_http.cancel();
     let _ = server.await;
     result
+}
+
+/// A client that tells the apiserver who it is.
+async fn client() -> Result<Client, Error> {
+    let mut config = kube::Config::infer()
+        .await
+        .map_err(kube::Error::InferConfig)
+        .map_err(Error::Cluster)?;
+    let agent = HeaderValue::from_static(concat!("parlance-operator/", env!("CARGO_PKG_VERSION")));
+    config.headers.push((USER_AGENT, agent));
+    Client::try_from(config).map_err(Error::Cluster)
 }
 
 async fn work(

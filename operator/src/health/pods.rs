@@ -26,9 +26,11 @@ pub fn waits_for_volumes(pod: &Pod) -> bool {
         })
 }
 
-/// Everything that is wrong with a pod. A pod that is on its way out is no one's concern.
+/// Everything that is wrong with a pod. A pod that is on its way out, or was evicted and replaced, is
+/// no one's concern.
 pub fn findings(pod: &Pod, symptoms: &Symptoms) -> Vec<Finding> {
-    if pod.meta().deletion_timestamp.is_some() {
+    let failed = pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Failed");
+    if failed || pod.meta().deletion_timestamp.is_some() {
         return Vec::new();
     }
     let mut findings: Vec<Finding> = unschedulable(pod, symptoms).into_iter().collect();
@@ -119,8 +121,9 @@ fn waiting_finding(container: &ContainerStatus, waiting: &ContainerStateWaiting)
     let text = waiting
         .message
         .as_deref()
-        .unwrap_or("the kubelet gives no reason")
-        .trim();
+        .unwrap_or("the kubelet gives no reason");
+    // The kubelet says the same with and without this; only one of the two makes a status that stands still.
+    let text = text.rsplit("ErrImagePull: ").next().unwrap_or(text).trim();
     match waiting.reason.as_deref()? {
         "ErrImagePull"
         | "ImagePullBackOff"

@@ -1,1 +1,478 @@
-//! tests
+//! The children of a plan, written out in full by hand.
+
+use crds::serving::{Gpu, Spot};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::claim::ClaimPlan;
+use super::*;
+use crate::names::Kind;
+
+pub(crate) fn owner() -> Owner {
+    Owner {
+        kind: Kind::TranscriptionService,
+        namespace: "speech".into(),
+        name: "calls".into(),
+        uid: "u-1".into(),
+    }
+}
+
+/// The plan of a serving block, with a bundled model.
+fn plan(serving: Value) -> WorkloadPlan {
+    let mount = ModelMount {
+        claim: "calls-cache".into(),
+        contents: Contents::Bundled("whisper-nano-digits".into()),
+        digest: None,
+        one_node: true,
+    };
+    let serving = serde_json::from_value(serving).unwrap();
+    WorkloadPlan::new(
+        &owner(),
+        "calls".into(),
+        "whisper-nano-digits".into(),
+        mount,
+        &serving,
+        "server:1",
+    )
+    .unwrap()
+}
+
+fn json<T: Serialize>(object: T) -> Value {
+    serde_json::to_value(object).unwrap()
+}
+
+fn labels(component: &str) -> Value {
+    json!({
+        "app.kubernetes.io/name": "parlance",
+        "app.kubernetes.io/instance": "calls",
+        "app.kubernetes.io/part-of": "parlance",
+        "app.kubernetes.io/managed-by": "parlance-operator",
+        "app.kubernetes.io/component": component,
+        "parlance.dev/kind": "TranscriptionService",
+        "parlance.dev/name": "calls",
+    })
+}
+
+fn selector() -> Value {
+    json!({
+        "app.kubernetes.io/component": "server",
+        "parlance.dev/kind": "TranscriptionService",
+        "parlance.dev/name": "calls",
+    })
+}
+
+fn metadata(name: &str, component: &str) -> Value {
+    json!({
+        "name": name,
+        "namespace": "speech",
+        "labels": labels(component),
+        "ownerReferences": [{
+            "apiVersion": "parlance.dev/v1alpha1", "kind": "TranscriptionService", "name": "calls", "uid": "u-1",
+            "controller": true,
+        }],
+    })
+}
+
+#[test]
+fn the_deployment_in_full() {
+    let plan =
+        plan(json!({"profile": "nano", "replicas": 2, "transcription": {"timeout": "2m", "language": "en"}}));
+    let mut pod_labels = labels("server");
+    pod_labels["parlance.dev/claim"] = json!("calls-cache");
+    let amounts =
+        json!({"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}});
+    let security = json!({
+        "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
+    });
+    let expected = json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata("calls", "server"),
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": selector()},
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "progressDeadlineSeconds": 900,
+            "revisionHistoryLimit": 3,
+            "template": {
+                "metadata": {"labels": pod_labels},
+                "spec": {
+                    "affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{
+                        "labelSelector": {"matchLabels": {"parlance.dev/claim": "calls-cache"}},
+                        "topologyKey": "kubernetes.io/hostname",
+                    }]}},
+                    "serviceAccountName": "calls",
+                    "automountServiceAccountToken": false,
+                    "enableServiceLinks": false,
+                    "terminationGracePeriodSeconds": 135,
+                    "securityContext": {
+                        "runAsNonRoot": true, "runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532,
+                        "fsGroupChangePolicy": "OnRootMismatch", "seccompProfile": {"type": "RuntimeDefault"},
+                    },
+                    "initContainers": [{
+                        "name": "model",
+                        "image": "server:1",
+                        "args": ["fetch", "--bundled=whisper-nano-digits", "--to=/cache/model", "--report=/dev/termination-log"],
+                        "resources": amounts,
+                        "securityContext": security,
+                        "terminationMessagePath": "/dev/termination-log",
+                        "terminationMessagePolicy": "FallbackToLogsOnError",
+                        "volumeMounts": [{"name": "model", "mountPath": "/cache"}, {"name": "tmp", "mountPath": "/tmp"}],
+                    }],
+                    "containers": [{
+                        "name": "server",
+                        "image": "server:1",
+                        "args": [
+                            "serve", "--model=/cache/model", "--model-name=whisper-nano-digits",
+                            "--grpc-addr=0.0.0.0:50051", "--http-addr=0.0.0.0:8080",
+                            "--threads=0", "--language=en", "--task=transcribe",
+                            "--chunk-duration=30s", "--chunk-overlap=1s", "--timeout=120s", "--max-audio-duration=1800s",
+                            "--max-concurrent=1", "--queue-limit=16", "--drain-timeout=125s", "--log-format=json",
+                        ],
+                        "ports": [
+                            {"name": "grpc", "containerPort": 50051, "protocol": "TCP"},
+                            {"name": "http", "containerPort": 8080, "protocol": "TCP"},
+                        ],
+                        "resources": amounts,
+                        "startupProbe": {"grpc": {"port": 50051}, "periodSeconds": 2, "failureThreshold": 300, "timeoutSeconds": 5},
+                        "readinessProbe": {"grpc": {"port": 50051}, "periodSeconds": 5, "failureThreshold": 3, "timeoutSeconds": 5},
+                        "livenessProbe": {
+                            "httpGet": {"path": "/health/live", "port": 8080},
+                            "periodSeconds": 10, "failureThreshold": 6, "timeoutSeconds": 5,
+                        },
+                        "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
+                        "securityContext": security,
+                        "terminationMessagePolicy": "FallbackToLogsOnError",
+                        "volumeMounts": [
+                            {"name": "model", "mountPath": "/cache", "readOnly": true}, {"name": "tmp", "mountPath": "/tmp"},
+                        ],
+                    }],
+                    "volumes": [
+                        {"name": "model", "persistentVolumeClaim": {"claimName": "calls-cache"}},
+                        {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
+                    ],
+                },
+            },
+        },
+    });
+    assert_eq!(json(deployment::deployment(&plan)), expected);
+}
+
+#[test]
+fn a_claims_model_is_read_in_place_and_pinned() {
+    let mut plan = plan(
+        json!({"image": "mine:2", "imagePullPolicy": "Always", "imagePullSecrets": [{"name": "registry"}]}),
+    );
+    plan.model = ModelMount {
+        claim: "models".into(),
+        contents: Contents::Folder("whisper/base".into()),
+        digest: Some("sha256:1".into()),
+        one_node: false,
+    };
+    let pod = &json(deployment::deployment(&plan))["spec"]["template"]["spec"];
+    let fetch = &pod["initContainers"][0];
+    assert_eq!(
+        fetch["args"],
+        json!([
+            "fetch",
+            "--from=/source/whisper/base",
+            "--digest=sha256:1",
+            "--report=/dev/termination-log"
+        ])
+    );
+    assert_eq!(
+        fetch["volumeMounts"][0],
+        json!({"name": "model", "mountPath": "/source", "readOnly": true})
+    );
+    assert_eq!(
+        (&fetch["image"], &fetch["imagePullPolicy"]),
+        (&json!("mine:2"), &json!("Always"))
+    );
+    let arguments = pod["containers"][0]["args"].as_array().unwrap();
+    assert_eq!(arguments[1], "--model=/source/whisper/base");
+    assert_eq!(arguments.last().unwrap(), "--digest=sha256:1");
+    assert_eq!(pod["affinity"], Value::Null);
+    assert_eq!(pod["imagePullSecrets"], json!([{"name": "registry"}]));
+}
+
+#[test]
+fn a_claims_root_is_a_folder_too() {
+    let mount = ModelMount {
+        claim: "models".into(),
+        contents: Contents::Folder(String::new()),
+        digest: None,
+        one_node: false,
+    };
+    assert_eq!(mount.folder(), "/source");
+}
+
+#[test]
+fn the_service_in_full() {
+    let expected = json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata("calls", "server"),
+        "spec": {
+            "type": "LoadBalancer",
+            "selector": selector(),
+            "ports": [
+                {"name": "grpc", "port": 50051, "targetPort": "grpc", "protocol": "TCP", "appProtocol": "kubernetes.io/h2c"},
+                {"name": "http", "port": 8080, "targetPort": "http", "protocol": "TCP", "appProtocol": "http"},
+            ],
+        },
+    });
+    assert_eq!(
+        json(service::service(&plan(
+            json!({"endpoint": {"type": "LoadBalancer"}})
+        ))),
+        expected
+    );
+}
+
+#[test]
+fn the_service_account_in_full() {
+    let expected = json!({
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": metadata("calls", "server"),
+        "automountServiceAccountToken": false,
+    });
+    assert_eq!(json(service_account::service_account(&plan(json!({})))), expected);
+}
+
+#[test]
+fn the_autoscaler_in_full() {
+    let behavior = json!({"scaleDown": {"stabilizationWindowSeconds": 60}});
+    let plan = plan(json!({"autoscaling": {
+        "minReplicas": 2, "maxReplicas": 5, "targetCPUUtilization": 70, "targetMemoryUtilization": 80, "behavior": behavior,
+    }}));
+    let metric = |name: &str, percent: i32| json!({"type": "Resource", "resource": {"name": name, "target": {"type": "Utilization", "averageUtilization": percent}}});
+    let expected = json!({
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": metadata("calls", "server"),
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "calls"},
+            "minReplicas": 2,
+            "maxReplicas": 5,
+            "metrics": [metric("cpu", 70), metric("memory", 80)],
+            "behavior": behavior,
+        },
+    });
+    assert_eq!(
+        json(horizontal_pod_autoscaler::horizontal_pod_autoscaler(&plan).unwrap()),
+        expected
+    );
+    assert_eq!(json(deployment::deployment(&plan))["spec"].get("replicas"), None);
+}
+
+#[test]
+fn without_autoscaling_there_is_no_autoscaler() {
+    assert_eq!(
+        horizontal_pod_autoscaler::horizontal_pod_autoscaler(&plan(json!({"replicas": 3}))),
+        None
+    );
+}
+
+#[test]
+fn the_disruption_budget_in_full() {
+    let expected = json!({
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": metadata("calls", "server"),
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector()}, "unhealthyPodEvictionPolicy": "AlwaysAllow"},
+    });
+    assert_eq!(
+        json(pod_disruption_budget::pod_disruption_budget(&plan(json!({"replicas": 2}))).unwrap()),
+        expected
+    );
+    assert_eq!(
+        pod_disruption_budget::pod_disruption_budget(&plan(json!({}))),
+        None
+    );
+}
+
+#[test]
+fn the_claim_in_full() {
+    let cache = json!({"size": "2Gi", "storageClassName": "fast", "accessMode": "ReadWriteMany"});
+    let claim = |cache: Value| {
+        let cache = serde_json::from_value(cache).unwrap();
+        let plan = ClaimPlan::new(&owner(), "calls-cache".into(), Some(&cache), "1Gi", None).unwrap();
+        json(persistent_volume_claim::persistent_volume_claim(&plan))
+    };
+    let expected = json!({
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": metadata("calls-cache", "model"),
+        "spec": {
+            "accessModes": ["ReadWriteMany"],
+            "storageClassName": "fast",
+            "resources": {"requests": {"storage": "2Gi"}},
+        },
+    });
+    assert_eq!(claim(cache), expected);
+    let retained = claim(json!({"reclaim": "Retain"}));
+    assert_eq!(retained["metadata"].get("ownerReferences"), None);
+    assert_eq!(retained["metadata"]["labels"], labels("model"));
+}
+
+#[test]
+fn a_gpu_is_asked_for_and_replaced_rather_than_surged() {
+    let plan = plan(json!({
+        "profile": "nano",
+        "gpu": {"count": 2, "products": ["Tesla-T4"]},
+        "placement": {"nodeSelector": {"zone": "a"}, "tolerations": [{"key": "team", "operator": "Exists"}], "priorityClassName": "high"},
+    }));
+    let deployment = json(deployment::deployment(&plan));
+    assert_eq!(
+        deployment["spec"]["strategy"]["rollingUpdate"],
+        json!({"maxSurge": 0, "maxUnavailable": 1})
+    );
+    let pod = &deployment["spec"]["template"]["spec"];
+    assert_eq!(
+        pod["containers"][0]["resources"],
+        json!({
+            "requests": {"cpu": "100m", "memory": "128Mi", "nvidia.com/gpu": "2"},
+            "limits": {"cpu": "1", "memory": "512Mi", "nvidia.com/gpu": "2"},
+        })
+    );
+    assert_eq!(
+        pod["initContainers"][0]["resources"]["limits"].get("nvidia.com/gpu"),
+        None
+    );
+    assert_eq!(
+        pod["affinity"]["nodeAffinity"],
+        json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [
+            {"matchExpressions": [{"key": "nvidia.com/gpu.product", "operator": "In", "values": ["Tesla-T4"]}]},
+        ]}})
+    );
+    assert_eq!(
+        pod["tolerations"],
+        json!([{"key": "team", "operator": "Exists"}, {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}])
+    );
+    assert_eq!(
+        (&pod["nodeSelector"], &pod["priorityClassName"]),
+        (&json!({"zone": "a"}), &json!("high"))
+    );
+}
+
+fn spot(spot: Spot, products: &[&str]) -> Gpu {
+    Gpu {
+        count: 1,
+        resource_name: "nvidia.com/gpu".into(),
+        products: products.iter().map(ToString::to_string).collect(),
+        spot: Some(spot),
+    }
+}
+
+/// The requirements of each term, in short.
+fn terms(affinity: &Value) -> Vec<String> {
+    let terms = affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"].as_array();
+    let short = |one: &Value| {
+        format!(
+            "{} {} {}",
+            one["key"].as_str().unwrap(),
+            one["operator"].as_str().unwrap(),
+            one["values"]
+        )
+    };
+    let term = |term: &Value| {
+        let all: Vec<String> = term["matchExpressions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(short)
+            .collect();
+        all.join(" and ")
+    };
+    terms.into_iter().flatten().map(term).collect()
+}
+
+#[test]
+fn spot_required_offers_each_clouds_nodes_with_the_products() {
+    let affinity = json(gpu::node_affinity(&spot(Spot::Require, &["T4"])));
+    let product = r#"nvidia.com/gpu.product In ["T4"]"#;
+    assert_eq!(
+        terms(&affinity),
+        [
+            format!(r#"{product} and cloud.google.com/gke-spot In ["true"]"#),
+            format!(r#"{product} and eks.amazonaws.com/capacityType In ["SPOT"]"#),
+            format!(r#"{product} and karpenter.sh/capacity-type In ["spot"]"#),
+            format!(r#"{product} and kubernetes.azure.com/scalesetpriority In ["spot"]"#),
+        ]
+    );
+    let keys: Vec<Value> = gpu::tolerations(&spot(Spot::Require, &[]))
+        .into_iter()
+        .map(|one| json(one.key))
+        .collect();
+    assert_eq!(
+        keys,
+        [
+            "nvidia.com/gpu",
+            "cloud.google.com/gke-spot",
+            "kubernetes.azure.com/scalesetpriority"
+        ]
+    );
+}
+
+#[test]
+fn spot_never_excludes_every_clouds_nodes_at_once() {
+    let affinity = json(gpu::node_affinity(&spot(Spot::Never, &[])));
+    assert_eq!(
+        terms(&affinity),
+        [concat!(
+            r#"cloud.google.com/gke-spot NotIn ["true"] and eks.amazonaws.com/capacityType NotIn ["SPOT"] and "#,
+            r#"karpenter.sh/capacity-type NotIn ["spot"] and kubernetes.azure.com/scalesetpriority NotIn ["spot"]"#
+        )]
+    );
+    assert_eq!(gpu::tolerations(&spot(Spot::Never, &[])).len(), 1);
+}
+
+#[test]
+fn spot_preferred_requires_nothing_and_tolerates_their_taints() {
+    let affinity = json(gpu::node_affinity(&spot(Spot::Prefer, &[])));
+    assert!(terms(&affinity).is_empty());
+    assert_eq!(
+        affinity["preferredDuringSchedulingIgnoredDuringExecution"]
+            .as_array()
+            .unwrap()
+            .len(),
+        4
+    );
+    assert_eq!(gpu::tolerations(&spot(Spot::Prefer, &[])).len(), 3);
+}
+
+#[test]
+fn a_gpu_of_any_product_has_no_affinity() {
+    assert_eq!(
+        gpu::node_affinity(&Gpu {
+            spot: None,
+            ..spot(Spot::Never, &[])
+        }),
+        None
+    );
+}
+
+#[test]
+fn an_endpoint_is_the_load_balancers_when_there_is_one() {
+    let at = |status: Value| {
+        let live = json!({"metadata": {"name": "calls", "namespace": "speech"}, "status": status});
+        let endpoint = service::endpoint(&serde_json::from_value(live).unwrap());
+        (endpoint.grpc, endpoint.http)
+    };
+    let pair = |grpc: &str, http: &str| (grpc.to_string(), http.to_string());
+    assert_eq!(
+        at(json!({})),
+        pair("calls.speech.svc:50051", "http://calls.speech.svc:8080")
+    );
+    let ingress = |address: Value| json!({"loadBalancer": {"ingress": [address]}});
+    assert_eq!(
+        at(ingress(json!({"ip": "10.1.2.3"}))),
+        pair("10.1.2.3:50051", "http://10.1.2.3:8080")
+    );
+    assert_eq!(at(ingress(json!({"ip": "fd00::1"}))).0, "[fd00::1]:50051");
+    assert_eq!(
+        at(ingress(json!({"hostname": "lb.example"}))).0,
+        "lb.example:50051"
+    );
+}
