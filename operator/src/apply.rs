@@ -4,13 +4,17 @@
 //! changed. An object that is as wanted is not written, and one that belongs to something else is never touched. What a
 //! child should be is not decided here.
 
+mod holder;
+
 use std::fmt::Debug;
+use std::marker::PhantomData;
 
 use crds::condition::Reason;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, Preconditions};
+use k8s_openapi::api::batch::v1::Job;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -18,8 +22,9 @@ use serde_json::{Value, json};
 use crate::drift;
 use crate::health::Finding;
 use crate::metrics::Metrics;
-use crate::names::{self, APPLIED, HANDOVER_MANAGER, KIND, MANAGER, NAME, Owner};
+use crate::names::{self, APPLIED, HANDOVER_MANAGER, MANAGER, Owner};
 use crate::resources::{Applied, Live, Prepared, Resources};
+use holder::foreign_holder;
 
 /// Why the children could not be made as they should be.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +50,7 @@ pub enum Error {
         name: String,
         /// What the apiserver or the connection said.
         #[source]
-        source: kube::Error,
+        source: Box<kube::Error>,
     },
 }
 
@@ -124,88 +129,108 @@ impl Applier<'_> {
             state: _,
         } = prepared;
         let mut changes = Vec::new();
-        let mut applied = Resources::<Applied> {
+        let told = &mut changes;
+        let service_accounts = self
+            .put_all(service_accounts, &live.service_accounts, told)
+            .await?;
+        let persistent_volume_claims = self
+            .put_all(persistent_volume_claims, &live.persistent_volume_claims, told)
+            .await?;
+        let services = self.put_all(services, &live.services, told).await?;
+        let pod_disruption_budgets = self
+            .put_all(pod_disruption_budgets, &live.pod_disruption_budgets, told)
+            .await?;
+        let jobs = self.put_jobs(jobs, &live.jobs, told).await?;
+        self.hand_over_replicas(&deployments, &live.deployments, &horizontal_pod_autoscalers)
+            .await?;
+        let deployments = self.put_all(deployments, &live.deployments, told).await?;
+        let horizontal_pod_autoscalers = self
+            .put_all(horizontal_pod_autoscalers, &live.horizontal_pod_autoscalers, told)
+            .await?;
+        let applied = Resources {
+            service_accounts,
+            persistent_volume_claims,
+            services,
+            pod_disruption_budgets,
+            jobs,
+            deployments,
+            horizontal_pod_autoscalers,
             keep_serving,
-            ..Resources::default()
+            state: PhantomData,
         };
-        for wanted in service_accounts {
-            let done = self.put(wanted, &live.service_accounts, &mut changes).await?;
-            applied.service_accounts.push(done);
-        }
-        for wanted in persistent_volume_claims {
-            let done = self
-                .put(wanted, &live.persistent_volume_claims, &mut changes)
-                .await?;
-            applied.persistent_volume_claims.push(done);
-        }
-        for wanted in services {
-            let done = self.put(wanted, &live.services, &mut changes).await?;
-            applied.services.push(done);
-        }
-        for wanted in pod_disruption_budgets {
-            let done = self
-                .put(wanted, &live.pod_disruption_budgets, &mut changes)
-                .await?;
-            applied.pod_disruption_budgets.push(done);
-        }
-        for wanted in jobs {
-            // A Job's template cannot change; another template makes a Job of another name.
-            let done = match live.jobs.iter().find(|job| job.name_any() == wanted.name_any()) {
-                Some(job) => job.clone(),
-                None => self.put(wanted, &live.jobs, &mut changes).await?,
-            };
-            applied.jobs.push(done);
-        }
-        for wanted in deployments {
-            self.hand_over_replicas(&wanted, &live.deployments, &horizontal_pod_autoscalers)
-                .await?;
-            let done = self.put(wanted, &live.deployments, &mut changes).await?;
-            applied.deployments.push(done);
-        }
-        for wanted in horizontal_pod_autoscalers {
-            let done = self
-                .put(wanted, &live.horizontal_pod_autoscalers, &mut changes)
-                .await?;
-            applied.horizontal_pod_autoscalers.push(done);
-        }
-        self.prune(&applied, live, &mut changes).await?;
+        self.prune(&applied, live, told).await?;
         Ok((applied, changes))
     }
 
-    /// Deletes live children that `applied` does not hold.
+    /// Deletes live children that `applied` does not hold, what scales and what serves before what they stand on.
     async fn prune(
         &self,
         applied: &Resources<Applied>,
         live: &Resources<Live>,
-        changes: &mut Vec<Change>,
+        told: &mut Vec<Change>,
     ) -> Result<(), Error> {
-        self.remove(&live.jobs, &applied.jobs, changes).await?;
+        let Resources {
+            service_accounts,
+            persistent_volume_claims,
+            services,
+            pod_disruption_budgets,
+            jobs,
+            deployments,
+            horizontal_pod_autoscalers,
+            keep_serving: _,
+            state: _,
+        } = live;
+        self.remove(jobs, &applied.jobs, told).await?;
         if applied.keep_serving {
             return Ok(());
         }
         self.remove(
-            &live.horizontal_pod_autoscalers,
+            horizontal_pod_autoscalers,
             &applied.horizontal_pod_autoscalers,
-            changes,
+            told,
         )
         .await?;
-        self.remove(
-            &live.pod_disruption_budgets,
-            &applied.pod_disruption_budgets,
-            changes,
-        )
-        .await?;
-        self.remove(&live.deployments, &applied.deployments, changes)
+        self.remove(pod_disruption_budgets, &applied.pod_disruption_budgets, told)
             .await?;
-        self.remove(&live.services, &applied.services, changes).await?;
-        self.remove(&live.service_accounts, &applied.service_accounts, changes)
+        self.remove(deployments, &applied.deployments, told).await?;
+        self.remove(services, &applied.services, told).await?;
+        self.remove(service_accounts, &applied.service_accounts, told)
             .await?;
-        self.remove(
-            &live.persistent_volume_claims,
-            &applied.persistent_volume_claims,
-            changes,
-        )
-        .await
+        self.remove(persistent_volume_claims, &applied.persistent_volume_claims, told)
+            .await
+    }
+
+    /// Makes the children of one kind as they should be.
+    async fn put_all<K>(&self, desired: Vec<K>, found: &[K], told: &mut Vec<Change>) -> Result<Vec<K>, Error>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+        K: Clone + Debug + Serialize + DeserializeOwned,
+    {
+        let mut applied = Vec::new();
+        for wanted in desired {
+            applied.push(self.put(wanted, found, told).await?);
+        }
+        Ok(applied)
+    }
+
+    /// Makes Jobs that are not there. A Job's template cannot change; another template makes a Job of another name.
+    async fn put_jobs(
+        &self,
+        desired: Vec<Job>,
+        found: &[Job],
+        told: &mut Vec<Change>,
+    ) -> Result<Vec<Job>, Error> {
+        let mut applied = Vec::new();
+        for wanted in desired {
+            let same = found.iter().find(|job| job.name_any() == wanted.name_any());
+            applied.push(
+                match same.filter(|job| foreign_holder(self.owner, job.meta()).is_none()) {
+                    Some(job) => job.clone(),
+                    None => self.put(wanted, found, told).await?,
+                },
+            );
+        }
+        Ok(applied)
     }
 
     /// Makes one child as it should be, and writes nothing when it already is.
@@ -261,38 +286,41 @@ impl Applier<'_> {
     /// its default, which for `replicas` is one. So another manager applies the live number first.
     async fn hand_over_replicas(
         &self,
-        desired: &Deployment,
+        desired: &[Deployment],
         found: &[Deployment],
         autoscalers: &[HorizontalPodAutoscaler],
     ) -> Result<(), Error> {
-        let name = desired.name_any();
-        let Some(live) = found.iter().find(|live| live.name_any() == name) else {
-            return Ok(());
-        };
-        let wanted = desired.spec.as_ref().and_then(|spec| spec.replicas);
-        let ours = drift::applied_by(live.managed_fields(), MANAGER, &["spec", "replicas"]);
-        if wanted.is_some() || !ours || foreign_holder(self.owner, live.meta()).is_some() {
-            return Ok(());
-        }
-        // An autoscaler leaves a Deployment of no pods alone, so it starts from its own least number.
-        let least = autoscalers
+        let handed_over = desired
             .iter()
-            .filter_map(|hpa| hpa.spec.min_replicas)
-            .max()
-            .unwrap_or(1);
-        let replicas = live
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.replicas)
-            .unwrap_or(1)
-            .max(least);
-        let body = json!({
-            "apiVersion": Deployment::api_version(&()),
-            "kind": Deployment::kind(&()),
-            "metadata": { "name": name },
-            "spec": { "replicas": replicas },
-        });
-        self.patch::<Deployment>(&name, HANDOVER_MANAGER, &body).await?;
+            .filter(|one| one.spec.as_ref().is_some_and(|spec| spec.replicas.is_none()));
+        for name in handed_over.map(ResourceExt::name_any) {
+            let Some(live) = found.iter().find(|live| live.name_any() == name) else {
+                continue;
+            };
+            let ours = drift::applied_by(live.managed_fields(), MANAGER, &["spec", "replicas"]);
+            if !ours || foreign_holder(self.owner, live.meta()).is_some() {
+                continue;
+            }
+            // An autoscaler leaves a Deployment of no pods alone, so it starts from its own least number.
+            let least = autoscalers
+                .iter()
+                .filter_map(|hpa| hpa.spec.min_replicas)
+                .max()
+                .unwrap_or(1);
+            let replicas = live
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.replicas)
+                .unwrap_or(1)
+                .max(least);
+            let body = json!({
+                "apiVersion": Deployment::api_version(&()),
+                "kind": Deployment::kind(&()),
+                "metadata": { "name": name },
+                "spec": { "replicas": replicas },
+            });
+            self.patch::<Deployment>(&name, HANDOVER_MANAGER, &body).await?;
+        }
         Ok(())
     }
 
@@ -342,34 +370,6 @@ impl Applier<'_> {
     }
 }
 
-/// Whose an object is when it is not `owner`'s.
-fn foreign_holder(owner: &Owner, live: &ObjectMeta) -> Option<String> {
-    let references = live.owner_references.as_deref().unwrap_or_default();
-    if let Some(controller) = references
-        .iter()
-        .find(|reference| reference.controller == Some(true))
-    {
-        return match controller {
-            one if one.uid == owner.uid => None,
-            one if one.kind == owner.kind.as_str() && one.name == owner.name => Some(format!(
-                "belongs to an earlier {} of this name, which is being deleted",
-                one.kind
-            )),
-            one => Some(format!("belongs to {} {}", one.kind, one.name)),
-        };
-    }
-    let label = |key: &str| {
-        live.labels
-            .as_ref()
-            .and_then(|labels| labels.get(key))
-            .map(String::as_str)
-    };
-    let ours = label("app.kubernetes.io/managed-by") == Some(MANAGER)
-        && label(KIND) == Some(owner.kind.as_str())
-        && label(NAME) == Some(owner.name.as_str());
-    (!ours).then(|| format!("was not made by {MANAGER}"))
-}
-
 fn change<K: Resource<DynamicType = ()>>(action: Done, name: &str) -> Change {
     Change {
         action,
@@ -387,62 +387,11 @@ fn failed<K: Resource<DynamicType = ()>>(
         action,
         kind,
         name,
-        source,
+        source: Box::new(source),
     }
 }
 
 /// The object as it goes over the wire. The generated types are made of maps with text keys, which JSON can always hold.
 fn as_json<K: Serialize>(object: &K) -> Value {
     serde_json::to_value(object).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn owner() -> Owner {
-        Owner {
-            kind: names::Kind::TranscriptionService,
-            namespace: "speech".into(),
-            name: "calls".into(),
-            uid: "u-1".into(),
-        }
-    }
-
-    fn holder(meta: Value) -> Option<String> {
-        foreign_holder(&owner(), &serde_json::from_value(meta).unwrap())
-    }
-
-    #[test]
-    fn what_we_control_or_once_made_is_ours() {
-        let reference = serde_json::to_value(owner().reference()).unwrap();
-        assert_eq!(holder(json!({"ownerReferences": [reference]})), None);
-        assert_eq!(
-            holder(json!({"labels": owner().labels(names::Component::Model)})),
-            None
-        );
-    }
-
-    #[test]
-    fn what_others_control_or_made_is_not() {
-        let reference = |kind: &str, name: &str| {
-            json!({"ownerReferences": [{"apiVersion": "v1", "kind": kind, "name": name, "uid": "u-2", "controller": true}],
-                   "labels": owner().labels(names::Component::Server)})
-        };
-        assert_eq!(
-            holder(reference("Application", "calls")).unwrap(),
-            "belongs to Application calls"
-        );
-        assert!(
-            holder(reference("TranscriptionService", "calls"))
-                .unwrap()
-                .contains("earlier")
-        );
-        assert_eq!(holder(json!({})).unwrap(), "was not made by parlance-operator");
-        let other = Owner {
-            name: "other".into(),
-            ..owner()
-        };
-        assert!(holder(json!({"labels": other.labels(names::Component::Server)})).is_some());
-    }
 }

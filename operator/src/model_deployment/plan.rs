@@ -84,7 +84,7 @@ pub fn plan(
     let (cache, mount) = mount(model, owner, serving.unwrap_or(&usual), fetched)?;
     let image = settings::image(serving.unwrap_or(&usual), default_image);
     let verifies = verifies(&mount, &image);
-    let done = done(&fetched.observed.children.jobs, &verifies);
+    let done = done(&fetched.observed.children.jobs, owner, &verifies);
     let verified = done.and_then(|job| found(model, job, &fetched.observed.pods));
     let job = JobPlan {
         owner: owner.clone(),
@@ -180,8 +180,8 @@ fn verifies(mount: &ModelMount, image: &Image) -> String {
     names::hash(format!("{what} on {} as {pin}", mount.claim).as_bytes())[..16].to_string()
 }
 
-/// The Job that has verified it.
-fn done<'a>(jobs: &'a [Job], verifies: &str) -> Option<&'a Job> {
+/// The Job that has verified it. One of an earlier object of this name does not count: it is about to go.
+fn done<'a>(jobs: &'a [Job], owner: &Owner, verifies: &str) -> Option<&'a Job> {
     let complete = |job: &&Job| {
         let conditions = job
             .status
@@ -193,7 +193,12 @@ fn done<'a>(jobs: &'a [Job], verifies: &str) -> Option<&'a Job> {
             .any(|condition| condition.type_ == "Complete" && condition.status == "True")
     };
     let same = |job: &&Job| {
-        job.annotations()
+        let ours = job
+            .owner_references()
+            .iter()
+            .any(|reference| reference.uid == owner.uid);
+        ours && job
+            .annotations()
             .get(VERIFIES)
             .is_some_and(|value| value == verifies)
     };

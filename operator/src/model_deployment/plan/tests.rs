@@ -31,7 +31,8 @@ fn bundled() -> Value {
 /// As `plan` first was, with its Job done and reporting.
 fn done(plan: &Plan, digest: Option<&str>) -> Fetched {
     let job = json!({
-        "metadata": {"name": "digits-fetch-1", "annotations": {VERIFIES: plan.job.verifies}},
+        "metadata": {"name": "digits-fetch-1", "annotations": {VERIFIES: plan.job.verifies},
+                     "ownerReferences": [plan.job.owner.reference()]},
         "status": {"conditions": [{"type": "Complete", "status": "True"}]},
     });
     let report = |digest: &str| {
