@@ -34,6 +34,7 @@ def arguments():
     p.add_argument("--weights", help="folder with config.json and model.safetensors to start from")
     p.add_argument("--grow", type=int, default=0, help="encoder layers to add to those weights, each an identity at first")
     p.add_argument("--ctc-after", type=int, default=0, help="steps before the CTC loss reaches the encoder")
+    p.add_argument("--decoder-only", action="store_true", help="leave the encoder as it is, which costs a third of the time")
     p.add_argument("--rate", type=float, default=1.5e-3)
     p.add_argument("--floor", type=float, default=0.02, help="the last learning rate as a share of the first")
     p.add_argument("--warmup", type=int, default=200, help="steps to the full learning rate, kept for 60 % of the time")
@@ -47,7 +48,7 @@ def arguments():
     return p.parse_args()
 
 
-def loss_of(model, ctc_head, batch, ctc_weight, detach, rng, device):
+def loss_of(model, ctc_head, batch, ctc_weight, detach, frozen, rng, device):
     sound = batch["sound"].to(device)
     with torch.no_grad():
         banks = features.warped_filters().to(device)[batch["warps"].to(device)]
@@ -56,7 +57,8 @@ def loss_of(model, ctc_head, batch, ctc_weight, detach, rng, device):
             mel = features.stretch(mel, [t for t in batch["tempi"]])
         mel = features.mask(mel, rng)
     with torch.autocast(device.type, dtype=torch.bfloat16):
-        encoded = whisper.encode(model, mel, batch["offsets"].to(device))
+        with torch.set_grad_enabled(not frozen):
+            encoded = whisper.encode(model, mel, batch["offsets"].to(device))
         out = whisper.logits(model, encoded, batch["inputs"].to(device))
     loss = F.cross_entropy(out.float().flatten(0, 1), batch["labels"].to(device).flatten(), ignore_index=-100, label_smoothing=0.02)
     aligned = torch.zeros(())
@@ -112,6 +114,8 @@ def main():
         model.load_state_dict(saved["average"])
         head.load_state_dict(saved["ctc"])
     average = copy.deepcopy(model).eval()
+    if a.decoder_only:
+        model.model.encoder.requires_grad_(False)
     parameters = [p for p in model.parameters() if p.requires_grad]
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters on {device}", flush=True)
     probe = Probe(a.leave_out)
@@ -131,7 +135,7 @@ def main():
         rate = a.rate * min(1, (step + 1) / a.warmup) * max(a.floor, min(1, (1 - done) / 0.4))
         for group in optimizer.param_groups:
             group["lr"] = rate
-        loss, aligned = loss_of(model, head, batch, a.ctc, step < a.ctc_after, rng, device)
+        loss, aligned = loss_of(model, head, batch, a.ctc, step < a.ctc_after, a.decoder_only, rng, device)
         optimizer.zero_grad()
         (loss + a.ctc * aligned).backward()
         torch.nn.utils.clip_grad_norm_([*parameters, *head.parameters()], 1.0)
