@@ -72,6 +72,26 @@ pub fn explain(error: &kube::Error) -> String {
     }
 }
 
+/// Whether the namespace is being deleted: nothing can be made there any more, and all that is there goes by itself.
+pub fn namespace_goes(error: &kube::Error) -> bool {
+    let kube::Error::Api(status) = error else {
+        return false;
+    };
+    let causes = status
+        .details
+        .as_ref()
+        .map(|details| details.causes.as_slice())
+        .unwrap_or_default();
+    causes.iter().any(|cause| cause.reason == "NamespaceTerminating")
+}
+
+impl Error {
+    /// Whether the children could not be made because their namespace is being deleted.
+    pub fn namespace_goes(&self) -> bool {
+        matches!(self, Error::Api { source, .. } if namespace_goes(source))
+    }
+}
+
 /// One thing that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {

@@ -13,7 +13,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 
-use crate::apply::{Change, Done, explain};
+use crate::apply::{Change, Done, explain, namespace_goes};
 use crate::conditions::{find, holds};
 use crate::names::MANAGER;
 
@@ -90,7 +90,9 @@ pub async fn publish(client: &Client, about: &ObjectReference, instance: &str, t
     let api = Api::<Event>::namespaced(client.clone(), namespace);
     for announcement in told {
         let event = event(about, instance, announcement);
-        if let Err(error) = api.create(&PostParams::default(), &event).await {
+        if let Err(error) = api.create(&PostParams::default(), &event).await
+            && !namespace_goes(&error)
+        {
             tracing::warn!(
                 reason = event.reason,
                 "failed to write an Event: {}",

@@ -60,8 +60,14 @@ where
         let api = Api::<K>::namespaced(context.client.clone(), &object.namespace().unwrap_or_default());
         context.metrics.wrote(&K::kind(&()));
         let params = PatchParams::apply(MANAGER).force();
-        api.patch_status(&object.name_any(), &params, &Patch::Apply(&body))
-            .await?;
+        match api
+            .patch_status(&object.name_any(), &params, &Patch::Apply(&body))
+            .await
+        {
+            // The object is gone, and with it whoever might read its status.
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+            patched => patched?,
+        };
     }
     let told = events::announcements(conditions_before, conditions_after, changes);
     events::publish(&context.client, &object.object_ref(&()), &context.identity, told).await;

@@ -55,7 +55,10 @@ pub fn failure(ended: &ContainerStateTerminated) -> Finding {
     let text = ended.message.as_deref().unwrap_or_default().trim();
     if let Ok(Failure { reason, message }) = serde_json::from_str(text) {
         let (reason, advice) = match reason.as_str() {
-            "SourceNotFound" => (Reason::SourceNotFound, "check the name or path in the source"),
+            "SourceNotFound" => (
+                Reason::SourceNotFound,
+                "check the name or path in the source; it is looked for again within five minutes",
+            ),
             "DigestMismatch" => (
                 Reason::DigestMismatch,
                 "if the model was changed on purpose, set digest to the new value; else restore its files",

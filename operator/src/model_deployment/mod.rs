@@ -22,6 +22,9 @@ use status::Outcome;
 
 const KIND: Kind = Kind::ModelDeployment;
 
+/// Longest wait while another object has the name of a child.
+const CONFLICT_WAIT: Duration = Duration::from_secs(30);
+
 /// Why a reconcile failed. It is tried again, later each time.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -94,6 +97,7 @@ async fn look_after(model: &ModelDeployment, context: &Context) -> Result<Action
                     applied,
                     changes,
                 },
+                Err(error) if error.namespace_goes() => return Ok(Action::await_change()),
                 Err(error) => Outcome::Failed { plan, error },
             }
         }
@@ -109,8 +113,12 @@ async fn look_after(model: &ModelDeployment, context: &Context) -> Result<Action
     Ok(Action::requeue(Duration::from_secs(if ready { 300 } else { 30 })))
 }
 
-/// When to try again after a failure.
+/// When to try again after a failure. That a name is free again is not told by any watch, so that is looked up soon.
 pub fn error_policy(model: Arc<ModelDeployment>, error: &Error, context: Arc<Context>) -> Action {
     context.metrics.failed(KIND, error.category());
-    Action::requeue(context.back_off(&Owner::of(KIND, model.meta())))
+    let wait = context.back_off(&Owner::of(KIND, model.meta()));
+    match error {
+        Error::Apply(apply::Error::Conflict { .. }) => Action::requeue(wait.min(CONFLICT_WAIT)),
+        _ => Action::requeue(wait),
+    }
 }

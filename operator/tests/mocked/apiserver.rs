@@ -278,8 +278,14 @@ fn is_collection(path: &str) -> bool {
 
 fn status(code: u16, message: &str) -> (u16, Value) {
     let reason = if code == 404 { "NotFound" } else { "Forbidden" };
+    let causes = match message.contains("because it is being terminated") {
+        true => {
+            json!([{"reason": "NamespaceTerminating", "message": "namespace speech is being terminated"}])
+        }
+        false => json!([]),
+    };
     let body = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-                      "message": message, "reason": reason, "code": code});
+                      "message": message, "reason": reason, "details": {"causes": causes}, "code": code});
     (code, body)
 }
 

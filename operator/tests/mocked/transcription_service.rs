@@ -350,6 +350,24 @@ async fn a_refused_child_is_told_and_tried_again() {
 }
 
 #[tokio::test]
+async fn a_namespace_that_goes_is_no_failure() {
+    let scenario = Scenario::with_service(bundled());
+    let going = "unable to create new content in namespace speech because it is being terminated";
+    scenario.world().refuse = Some(("/serviceaccounts/".into(), 403, going.into()));
+    scenario.reconcile_service().await.unwrap();
+    assert_eq!(scenario.world().take_writes(), ["PATCH serviceaccounts/calls"]);
+    assert!(scenario.world().take_events().is_empty());
+}
+
+#[tokio::test]
+async fn a_service_that_was_deleted_meanwhile_is_no_failure() {
+    let scenario = Scenario::with_service(bundled());
+    scenario.world().refuse = Some(("/status".into(), 404, "not found".into()));
+    scenario.reconcile_service().await.unwrap();
+    assert!(scenario.world().take_events().is_empty());
+}
+
+#[tokio::test]
 async fn a_paused_service_is_left_alone() {
     let scenario = Scenario::with_service(bundled());
     scenario
