@@ -25,6 +25,9 @@ const KEYED: [(&str, &[&str]); 9] = [
 /// Fields whose members are quantities.
 const QUANTITIES: [&str; 3] = ["requests", "limits", "sizeLimit"];
 
+/// Objects that the API takes as one value (`x-kubernetes-map-type: atomic`): a member too many is a difference too.
+const ATOMIC: [&str; 3] = ["selector", "matchLabels", "nodeSelector"];
+
 /// Path of the first field of `desired` that `live` does not hold as desired; nothing when it holds them all.
 pub fn first_difference(desired: &Value, live: &Value) -> Option<String> {
     compare("", "", desired, live).map(|path| path.trim_start_matches('.').to_string())
@@ -55,6 +58,11 @@ fn compare_objects(
     desired: &Map<String, Value>,
     live: &Map<String, Value>,
 ) -> Option<String> {
+    if ATOMIC.contains(&field)
+        && let Some(added) = live.keys().find(|key| !desired.contains_key(*key))
+    {
+        return Some(format!("{path}.{added}"));
+    }
     desired.iter().find_map(|(key, wanted)| {
         let found = live.get(key).unwrap_or(&Value::Null);
         // The members of `requests` and `limits` are named after resources, so they keep their parent's name.
@@ -124,6 +132,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_selector_that_selects_more_narrowly_is_drift() {
+        let desired = json!({"spec": {"selector": {"a": "1"}}});
+        let live = json!({"spec": {"selector": {"a": "1", "b": "2"}}});
+        assert_eq!(first_difference(&desired, &live).as_deref(), Some("spec.selector.b"));
+    }
 
     #[test]
     fn defaults_and_additions_by_others_are_no_drift() {
