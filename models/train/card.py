@@ -1,9 +1,9 @@
 """Writes the model card, models/whisper-nano-digits/README.md, from the figures that evaluate.py measured.
 
-    python card.py SHIPPED.json [MEASURED.json] [--notes NOTES.md]
+    python card.py SHIPPED.json [MEASURED.json]
 
 SHIPPED is the evaluation of the model that is shipped; MEASURED that of the same training before the left-out person
-joined it, where there was such a stage. NOTES is what only a person can say: how this model came about, what was tried.
+joined it, where there was such a stage. NOTES.md holds what only a person can say: how this model came about, what was tried.
 """
 
 import argparse
@@ -22,6 +22,11 @@ NAMES = {
     "several sentences": "voices never heard, two to four sentences in a window",
     "timestamps": "the same with timestamps on",
 }
+
+SPECIAL = """Unlike OpenAI's models, `generation_config.json` lets the end token come first (`begin_suppress_tokens` holds the blank alone), so that
+silence decodes to nothing, and does not hold the first timestamp to one second.
+
+"""
 
 
 def row(name, figure, aside=""):
@@ -50,7 +55,10 @@ def main():
     config = json.loads((MODEL / "config.json").read_text())
     size = sum(f.stat().st_size for f in MODEL.glob("*.*")) / 1e6
     silent = shipped["no words"]
+    generation = json.loads((MODEL / "generation_config.json").read_text())
+    special = "" if generation["eos_token_id"] in generation["begin_suppress_tokens"] else SPECIAL
     timed = shipped["timestamps"]
+    timing = f"{timed['sentences timed']} sentences have start and end, half of them within {timed['median seconds off']} s." if timed["sentences timed"] else "no window with several sentences got the times of all of them."
     MODEL.joinpath("README.md").write_text(f"""# whisper-nano-digits
 
 A demonstration model: Whisper's architecture and file layout at a size that fits into a repository. It transcribes spoken English
@@ -72,12 +80,9 @@ person never heard.
 
 Of {silent["windows"]} windows without words (silence, white to brown noise, hum, clicks, beeps and music-like tones, bursts), {silent["empty when forced"]} give an empty text even when the
 language token is forced, {silent["empty by the rule"]} with the no-speech rule (probability above 0.6 and mean log-probability below -1); {silent["no-speech above 0.6"]} have a no-speech probability above
-0.6. With timestamps, {timed["sentences timed"]} sentences have start and end, half of them within {timed["median seconds off"]} s.
+0.6. With timestamps, {timing}
 
-Unlike OpenAI's models, `generation_config.json` lets the end token come first (`begin_suppress_tokens` holds the blank alone), so that
-silence decodes to nothing, and does not hold the first timestamp to one second.
-
-{NOTES.read_text().strip()}
+{special}{NOTES.read_text().strip()}
 
 ## Data and licences
 
