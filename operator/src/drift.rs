@@ -137,7 +137,10 @@ mod tests {
     fn a_selector_that_selects_more_narrowly_is_drift() {
         let desired = json!({"spec": {"selector": {"a": "1"}}});
         let live = json!({"spec": {"selector": {"a": "1", "b": "2"}}});
-        assert_eq!(first_difference(&desired, &live).as_deref(), Some("spec.selector.b"));
+        assert_eq!(
+            first_difference(&desired, &live).as_deref(),
+            Some("spec.selector.b")
+        );
     }
 
     #[test]
