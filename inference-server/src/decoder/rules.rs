@@ -107,3 +107,79 @@ pub(super) fn log_sum_exp(scores: &[f32]) -> f32 {
     }
     most + scores.iter().map(|s| (s - most).exp()).sum::<f32>().ln()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Text is 0 to 4, the end 5, then start 6 and no-timestamps 7; 8 to 13 are 0.00 s to 0.10 s.
+    fn config() -> TokenConfig {
+        TokenConfig {
+            start: 6,
+            end: 5,
+            no_timestamps: Some(7),
+            languages: Default::default(),
+            tasks: Default::default(),
+            suppress: vec![6, 4],
+            begin_suppress: vec![0, 5, 99],
+            max_initial_timestamp_index: Some(2),
+            max_length: 10,
+        }
+    }
+
+    /// The tokens that may follow, when text is likelier than all timestamps together, or when it is not.
+    fn allowed(timestamps: bool, sampled: &[u32], text_is_likelier: bool) -> Vec<usize> {
+        let mut scores = vec![if text_is_likelier { 5.0 } else { 0.0 }; 8];
+        scores.extend([0.0; 6]);
+        Rules::new(&config(), timestamps).apply(&mut scores, sampled);
+        (0..scores.len())
+            .filter(|&i| scores[i] > f32::NEG_INFINITY)
+            .collect()
+    }
+
+    #[test]
+    fn suppressed_tokens_are_never_chosen_and_some_not_at_the_beginning() {
+        assert_eq!(allowed(false, &[], true), [1, 2, 3, 7, 8, 9, 10, 11, 12, 13]);
+        assert_eq!(
+            allowed(false, &[1], true),
+            [0, 1, 2, 3, 5, 7, 8, 9, 10, 11, 12, 13]
+        );
+    }
+
+    #[test]
+    fn a_window_begins_with_a_timestamp_that_is_not_late() {
+        assert_eq!(allowed(true, &[], true), [8, 9, 10]);
+    }
+
+    #[test]
+    fn text_follows_a_start_and_a_start_follows_an_end() {
+        assert_eq!(
+            allowed(true, &[9], true),
+            [0, 1, 2, 3, 5],
+            "after the first start"
+        );
+        assert_eq!(
+            allowed(true, &[9, 1, 10], true),
+            [5, 10, 11, 12, 13],
+            "after an end: the same time or later"
+        );
+        assert_eq!(
+            allowed(true, &[9, 1, 10, 10], true),
+            [0, 1, 2, 3, 5],
+            "after a start"
+        );
+    }
+
+    #[test]
+    fn within_text_time_goes_on_and_likely_timestamps_win() {
+        assert_eq!(allowed(true, &[9, 1], true), [0, 1, 2, 3, 5, 10, 11, 12, 13]);
+        assert_eq!(allowed(true, &[9, 1], false), [10, 11, 12, 13]);
+    }
+
+    #[test]
+    fn the_logarithm_of_a_sum_does_not_overflow() {
+        assert!((log_sum_exp(&[1000.0, 1000.0]) - (1000.0 + 2f32.ln())).abs() < 1e-4);
+        assert_eq!(log_sum_exp(&[f32::NEG_INFINITY; 3]), f32::NEG_INFINITY);
+        assert_eq!(log_sum_exp(&[]), f32::NEG_INFINITY);
+    }
+}
