@@ -7,11 +7,13 @@ use std::{
 };
 
 use axum::{
+    body::Body,
     extract::{Request, State},
     http::{HeaderMap, HeaderValue},
     middleware::Next,
     response::Response,
 };
+use futures::TryStreamExt;
 use tokio::time::timeout_at;
 use tonic::Status;
 
@@ -60,6 +62,7 @@ pub(super) async fn gate(
     };
     let arrival = Arrival(Arc::new(Mutex::new(Some((call, place)))));
     request.extensions_mut().insert(arrival.clone());
+    let request = request.map(unbroken);
     let answered = timeout_at(deadline.into(), next.run(request)).await;
     match (answered, arrival.take()) {
         (Ok(response), None) => with_id(response, &id),
@@ -92,11 +95,20 @@ fn unread(response: Response, call: Call, id: &str, settings: &Settings) -> Resp
                 id,
             )
         }
+        // The body broke off.
+        Code::Unknown => refuse(call, &Failure::Cancelled, id),
         code => {
             call.end(code);
             with_id(response, id)
         }
     }
+}
+
+/// The same body, whose end is its end: tonic takes a body that its client cancelled for one that is complete, unless the
+/// error is one that it does not know.
+fn unbroken(body: Body) -> Body {
+    let hidden = |error: axum::Error| std::io::Error::other(error.to_string());
+    Body::from_stream(body.into_data_stream().map_err(hidden))
 }
 
 fn refuse(call: Call, failure: &Failure, id: &str) -> Response {

@@ -213,7 +213,11 @@ async fn clients_that_go_away_while_they_wait_or_stream_leave_nothing_behind() {
     })
     .await;
     let mut client = serving.client().await;
-    let holder = OpenStream::open(&mut client, file_config()).await.unwrap();
+    // A machine of its own: when it vanishes, so does its connection, in the middle of the stream.
+    let machine = tokio::runtime::Runtime::new().unwrap();
+    let grpc = serving.grpc;
+    let open = async move { OpenStream::open(&mut crate::harness::client(grpc).await, file_config()).await };
+    let _holder = machine.spawn(open).await.unwrap().unwrap();
     let recording = sample("one-digit-16k.wav").0;
     let upload = Upload::of(&recording).send(serving.http).await;
     let (mut second, audio) = (client.clone(), recording.clone());
@@ -223,7 +227,7 @@ async fn clients_that_go_away_while_they_wait_or_stream_leave_nothing_behind() {
     waiting.abort();
     serving.metric_becomes("parlance_requests_queued", 0.0).await;
     assert_eq!(serving.metric("parlance_requests_running").await, 1.0);
-    drop(holder);
+    machine.shutdown_background();
     serving.idle().await;
     for api in ["Transcribe", "HttpTranscriptions", "StreamingTranscribe"] {
         serving.metric_becomes(&ended(api, "CANCELLED"), 1.0).await;
