@@ -212,7 +212,7 @@ async fn clients_that_go_away_while_they_wait_or_stream_leave_nothing_behind() {
         ..config()
     })
     .await;
-    let mut client = serving.client().await;
+    let client = serving.client().await;
     // A machine of its own: when it vanishes, so does its connection, in the middle of the stream.
     let machine = tokio::runtime::Runtime::new().unwrap();
     let grpc = serving.grpc;
