@@ -65,7 +65,7 @@ pub async fn transcribe(address: &str, audio: Vec<u8>) -> Result<TranscribeRespo
         .map_err(|e| format!("failed to connect to {address}: {e:?}"))?;
     let request = TranscribeRequest {
         config: None,
-        audio: audio.into(),
+        audio,
     };
     let answer = TranscriptionClient::new(channel).transcribe(request).await;
     answer
