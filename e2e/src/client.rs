@@ -63,10 +63,7 @@ pub async fn transcribe(address: &str, audio: Vec<u8>) -> Result<TranscribeRespo
         .connect()
         .await
         .map_err(|e| format!("failed to connect to {address}: {e:?}"))?;
-    let request = TranscribeRequest {
-        config: None,
-        audio,
-    };
+    let request = TranscribeRequest { config: None, audio };
     let answer = TranscriptionClient::new(channel).transcribe(request).await;
     answer
         .map(|response| response.into_inner())

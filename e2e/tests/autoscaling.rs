@@ -1,5 +1,7 @@
 //! A busy service grows on real CPU metrics.
 
+#![allow(clippy::unwrap_used)] // helpers of tests may panic as tests do
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -1,5 +1,7 @@
 //! The operator's chart, rendered by Helm: what it makes of its values, and which values it refuses. Needs Helm, no cluster.
 
+#![allow(clippy::unwrap_used)] // helpers of tests may panic as tests do
+
 use std::process::Command;
 
 use e2e::manifest::repository;

@@ -1,5 +1,7 @@
 //! Deleting an object leaves nothing behind but a volume that was to be retained.
 
+#![allow(clippy::unwrap_used)] // helpers of tests may panic as tests do
+
 use crds::{ModelDeployment, TranscriptionService};
 use e2e::manifest::{model, ready, service};
 use e2e::{Found, TestNamespace, in_namespace, wait_for};

@@ -1,5 +1,7 @@
 //! What is wrong is said in the status, with a reason of its own and words that help.
 
+#![allow(clippy::unwrap_used)] // helpers of tests may panic as tests do
+
 use crds::TranscriptionService;
 use e2e::in_namespace;
 use e2e::manifest::{has, ready, service};

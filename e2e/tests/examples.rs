@@ -1,5 +1,7 @@
 //! Every example, applied as it stands, becomes what it promises.
 
+#![allow(clippy::unwrap_used)] // helpers of tests may panic as tests do
+
 use crds::{ModelDeployment, TranscriptionService};
 use e2e::in_namespace;
 use e2e::manifest::{example, has, ready, repository};

@@ -1,5 +1,7 @@
 //! GPU placement, as the scheduler sees it: fake nodes with GPUs beside the real node.
 
+#![allow(clippy::unwrap_used)] // helpers of tests may panic as tests do
+
 use crds::TranscriptionService;
 use e2e::manifest::{has, service};
 use e2e::nodes::{FakeNode, TAINT};

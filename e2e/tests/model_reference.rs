@@ -1,5 +1,7 @@
 //! A service of a ModelDeployment's model: broken reference, healing, sharing, and a model that is not the pinned one.
 
+#![allow(clippy::unwrap_used)] // helpers of tests may panic as tests do
+
 use crds::{ModelDeployment, TranscriptionService};
 use e2e::client::{clear_recordings, port_forward, transcribe};
 use e2e::in_namespace;

@@ -1,5 +1,7 @@
 //! The operator's own pod ends in the middle, and nothing restarts with it.
 
+#![allow(clippy::unwrap_used)] // helpers of tests may panic as tests do
+
 use std::collections::BTreeMap;
 
 use crds::TranscriptionService;

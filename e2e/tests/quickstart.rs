@@ -1,5 +1,7 @@
 //! From `kubectl apply -f examples/quickstart.yaml` to the words of a recording.
 
+#![allow(clippy::unwrap_used)] // helpers of tests may panic as tests do
+
 use crds::TranscriptionService;
 use e2e::client::{clear_recordings, cluster_ip, cluster_is_here, port_forward, transcribe};
 use e2e::in_namespace;

@@ -1,5 +1,7 @@
 //! Children that people edit or delete are put back, and a service at rest is left at rest.
 
+#![allow(clippy::unwrap_used)] // helpers of tests may panic as tests do
+
 use crds::TranscriptionService;
 use e2e::audit;
 use e2e::manifest::{merge, ready, service};

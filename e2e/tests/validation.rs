@@ -1,5 +1,7 @@
 //! What the apiserver takes and what it refuses, with which words: every CEL rule has an object that breaks it.
 
+#![allow(clippy::unwrap_used)] // helpers of tests may panic as tests do
+
 use crds::{ModelDeployment, TranscriptionService};
 use e2e::manifest::{example, merge};
 use e2e::{TestNamespace, in_namespace};
