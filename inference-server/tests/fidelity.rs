@@ -141,7 +141,7 @@ fn compare(model: &Model, folder: &Path, name: &str) {
         generated.push(best as u32);
         decoder.step(best as u32).unwrap();
     }
-    println!(
+    eprintln!(
         "{name}: mel {mel:.1e}, encoder {encoder:.1e}, logits {logits:.1e} in {} rows, {} tokens",
         rows.shape()[0],
         generated.len()
