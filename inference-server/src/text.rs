@@ -43,13 +43,12 @@ impl Vocabulary {
             .is_some_and(|c| c.is_whitespace() || unspaced(c))
     }
 
-    /// Which of two windows' tokens are the same word: the text in lower case without punctuation around it.
-    ///
-    /// `None` for what is no word of its own: marks, and parts of characters.
-    pub fn spoken(&self, token: u32) -> Option<String> {
-        let text = self.text(&[token]);
+    /// What is spoken of a word, to tell whether two windows heard the same one: its text in lower case, without the
+    /// punctuation around it. `None` where nothing is.
+    pub fn spoken(&self, word: &[u32]) -> Option<String> {
+        let text = self.text(word);
         let bare = text.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
-        (!bare.is_empty() && !text.contains(char::REPLACEMENT_CHARACTER)).then_some(bare)
+        (!bare.is_empty()).then_some(bare)
     }
 }
 
@@ -104,7 +103,8 @@ mod tests {
         let mut tokens = vec![start, en, timestamp];
         tokens.extend(&word);
         assert_eq!(vocabulary.text(&tokens), " one");
-        assert_eq!(vocabulary.spoken(start), None);
+        assert_eq!(vocabulary.spoken(&[start]), None);
+        assert_eq!(vocabulary.spoken(&tokens).as_deref(), Some("one"));
         assert!(vocabulary.begins_word(word[0]));
     }
 }

@@ -1,8 +1,8 @@
 //! Bytes of a FLAC file, cut anywhere, in; mono samples at the file's rate out. Decoded by symphonia.
 //!
 //! symphonia pulls its bytes, ours are pushed: the decoder runs as a coroutine on a thread of its own. The two never run
-//! at once: a push hands over bytes and waits until the decoder asks for more. Whichever side goes away first, the
-//! other ends: dropping [`Flac`] ends the file for the thread.
+//! at once: a push hands over bytes and waits until the decoder asks for more. Dropping [`Flac`] ends the file for the
+//! thread, and waits for its end.
 
 use std::{
     io::{self, Read},
@@ -10,7 +10,7 @@ use std::{
         Mutex,
         mpsc::{Receiver, Sender, channel},
     },
-    thread,
+    thread::{self, JoinHandle},
 };
 
 use symphonia::core::{
@@ -43,13 +43,24 @@ pub(super) struct Flac {
     bytes: Option<Sender<Vec<u8>>>,
     events: Receiver<Event>,
     header: Option<(Shape, Option<u64>)>,
+    decoder: Option<JoinHandle<()>>,
+}
+
+/// The thread ends with the stream, in the middle of a file as well.
+impl Drop for Flac {
+    fn drop(&mut self) {
+        self.bytes = None;
+        if let Some(decoder) = self.decoder.take() {
+            let _ = decoder.join();
+        }
+    }
 }
 
 impl Flac {
     pub(super) fn new() -> Result<Self, AudioError> {
         let (bytes, pushed) = channel();
         let (say, events) = channel();
-        thread::Builder::new()
+        let decoder = thread::Builder::new()
             .name("flac".to_owned())
             .spawn(move || {
                 let source = Pushed {
@@ -67,6 +78,7 @@ impl Flac {
             bytes: Some(bytes),
             events,
             header: None,
+            decoder: Some(decoder),
         };
         flac.listen()?;
         Ok(flac)
@@ -95,6 +107,9 @@ impl Flac {
     pub(super) fn finish(&mut self) -> Result<Vec<f32>, AudioError> {
         self.bytes = None;
         let samples = self.listen()?;
+        if self.decoder.take().is_some_and(|decoder| decoder.join().is_err()) {
+            return Err(AudioError::Malformed("the decoder gave up".to_owned()));
+        }
         match self.header {
             Some(_) => Ok(samples),
             None => Err(AudioError::Malformed(

@@ -100,19 +100,32 @@ impl Heard {
     /// Writes once what this window and the next, which begins before this one ends, have both heard.
     pub(super) fn join(&mut self, next: &mut Heard, model: &Model) {
         let shared = self.end.saturating_sub(next.begin) as f64 / f64::from(SAMPLE_RATE);
-        let words = |heard: &Heard| -> Vec<joint::Word> {
-            let tokens = heard.stretches.iter().flat_map(|stretch| &stretch.tokens);
-            tokens
-                .map(|&t| joint::Word {
-                    spoken: model.vocabulary.spoken(t),
-                    begins: model.vocabulary.begins_word(t),
-                })
+        let (mine, theirs) = (self.words(model), next.words(model));
+        let spoken = |words: &[Vec<u32>]| -> Vec<Option<String>> {
+            words
+                .iter()
+                .map(|tokens| model.vocabulary.spoken(tokens))
                 .collect()
         };
-        if let Some(cut) = joint::cut(&words(self), &words(next), shared) {
-            self.keep(0..cut.left);
-            next.keep(cut.right..usize::MAX);
+        let tokens = |words: &[Vec<u32>]| words.iter().map(Vec::len).sum();
+        if let Some(cut) = joint::cut(&spoken(&mine), &spoken(&theirs), shared) {
+            self.keep(0..tokens(&mine[..cut.left]));
+            next.keep(tokens(&theirs[..cut.right])..usize::MAX);
         }
+    }
+
+    /// The tokens of each word, over all stretches.
+    fn words(&self, model: &Model) -> Vec<Vec<u32>> {
+        let mut words: Vec<Vec<u32>> = Vec::new();
+        for stretch in &self.stretches {
+            for (i, &token) in stretch.tokens.iter().enumerate() {
+                match words.last_mut() {
+                    Some(word) if i > 0 && !model.vocabulary.begins_word(token) => word.push(token),
+                    _ => words.push(vec![token]),
+                }
+            }
+        }
+        words
     }
 
     /// Keeps the tokens of a range, counted over all stretches.
