@@ -4,4 +4,4 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 helm lint --strict charts/parlance-crds charts/parlance
 helm lint --strict charts/parlance --set 'namespaces={team-a}' --set replicaCount=2
-cargo test --release --locked -p e2e --test chart -- --ignored
+cargo test --workspace --release --locked --test chart -- --ignored
