@@ -29,7 +29,9 @@ fn directories() -> Vec<PathBuf> {
     named
         .into_iter()
         .chain(beside)
-        .chain([PathBuf::from("/models"), source])
+        .chain([PathBuf::from("/models")])
+        // Where it was built, and of no concern to anyone elsewhere.
+        .chain(Some(source).filter(|source| source.is_dir()))
         .collect()
 }
 

@@ -43,10 +43,15 @@ pub fn directory(dir: &Path) -> io::Result<Digest> {
     })
 }
 
+/// What a file system keeps at the root of a volume, readable by root alone.
+const LOST_AND_FOUND: &str = "lost+found";
+
 /// The regular files of a directory whose names do not begin with a dot, relative to it, sorted by their paths' bytes.
+/// A volume's `lost+found` is no part of a model.
 pub fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for entry in walkdir::WalkDir::new(dir).follow_links(true) {
+    let walk = walkdir::WalkDir::new(dir).follow_links(true).into_iter();
+    for entry in walk.filter_entry(|entry| entry.file_name() != LOST_AND_FOUND) {
         let entry = entry?;
         if entry.file_type().is_file() && !entry.file_name().as_bytes().starts_with(b".") {
             files.push(
@@ -104,6 +109,8 @@ mod tests {
             "sha256:aabe112190769da5152dac9fa5c9c55343330554e73171123d4038310429722c"
         );
         write(".hidden", "y");
+        assert_eq!(directory(dir.path()).unwrap(), digest);
+        write("lost+found/1", "z");
         assert_eq!(directory(dir.path()).unwrap(), digest);
         write("b.txt", "Beta\n");
         assert_ne!(directory(dir.path()).unwrap().digest, digest.digest);

@@ -86,7 +86,7 @@ language token is forced, {silent["empty by the rule"]} with the no-speech rule 
 
 ## Data and licences
 
-- Synthetic speech by espeak-ng (GPL-3.0 program), flite and Festival voices (BSD-like), Piper's `joe` (CC0, for testing alone), Kokoro-82M (Apache-2.0).
+- Synthetic speech by espeak-ng (GPL-3.0 program), flite and Festival voices (BSD-like), Piper's `joe` (CC0, for testing alone); Kokoro-82M (Apache-2.0) for the successor alone.
 - The free-spoken-digit-dataset, by Zohar Jackson and others, CC BY-SA 4.0: {", ".join(people())}.
 - Asterisk's English prompts (Allison Smith, CC BY-SA 3.0): the ten digits, for testing alone where the table says so.
 

@@ -47,10 +47,6 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - apiGroups: [parlance.dev]
   resources: [transcriptionservices/status, modeldeployments/status]
   verbs: [patch]
-# Children name their owner with blockOwnerDeletion, which some clusters allow only to those who may finalize the owner.
-- apiGroups: [parlance.dev]
-  resources: [transcriptionservices/finalizers, modeldeployments/finalizers]
-  verbs: [update]
 - apiGroups: [""]
   resources: [services, serviceaccounts, persistentvolumeclaims]
   verbs: [get, list, watch, create, patch, delete]
@@ -69,11 +65,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 # Read to tell what is wrong: images that cannot be pulled, crashes, claims that are not provisioned.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [""]
   resources: [events]
   verbs: [list]
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [create]
 {{- end }}

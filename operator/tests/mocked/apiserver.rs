@@ -56,7 +56,10 @@ pub fn start() -> (Client, Arc<Mutex<World>>) {
             let body = body.collect().await.unwrap().to_bytes();
             let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
             let query = parts.uri.query().unwrap_or_default();
-            let (code, answer) = world.lock().unwrap().answer(parts.method, parts.uri.path(), query, body);
+            let (code, answer) = world
+                .lock()
+                .unwrap()
+                .answer(parts.method, parts.uri.path(), query, body);
             let answer = Body::from(serde_json::to_vec(&answer).unwrap());
             Ok::<_, Infallible>(Response::builder().status(code).body(answer).unwrap())
         }
