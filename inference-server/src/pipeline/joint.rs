@@ -2,12 +2,15 @@
 //!
 //! Source: `_find_longest_common_sequence` of transformers (`models/whisper/tokenization_whisper.py`): slide one
 //! sequence along the other, count the equal places of each overlap, prefer many and long, cut in the middle of the best.
-//! Different here: words are compared as they are spoken, not as they are capitalised; only as many as the shared audio
-//! can hold are looked at; and one equal word is enough, since a second of audio seldom holds more than two. Words, not
-//! tokens, since a word has other tokens when it is capitalised.
+//! Different here: words are compared, as they are spoken, and not tokens, which change when a word is capitalised; only as
+//! many as the shared audio can hold are looked at; one equal word is enough, since a second of audio seldom holds more than
+//! two; and a different word costs, but little where a window begins or ends, since it may have cut that word short.
 
 /// The most words that a second of audio holds; a character is a word where there are no spaces.
 const WORDS_PER_SECOND: f64 = 12.0;
+
+/// What a different word costs at either end of an overlap, where one of the windows may have cut it short; elsewhere 1.
+const CUT_SHORT: f64 = 0.25;
 
 /// Where to cut: the first window keeps `left` words, the second loses `right`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,17 +34,20 @@ pub(super) fn cut(left: &[Option<String>], right: &[Option<String>], shared: f64
         .min(r.len());
     let mut best: Option<(f64, Vec<Cut>)> = None;
     for length in 1..=most {
-        let pairs = l[l.len() - length..].iter().zip(&r[..length]);
-        let same: Vec<Cut> = pairs
-            .filter(|(i, j)| left[**i] == right[**j])
-            .map(|(i, j)| Cut { left: *i, right: *j })
+        let pairs: Vec<Cut> = l[l.len() - length..]
+            .iter()
+            .zip(&r[..length])
+            .map(|(&left, &right)| Cut { left, right })
             .collect();
-        // A word that a window cut short may be wrong at either end of the overlap, hence a third is enough.
-        if same.is_empty() || same.len() * 3 < length {
-            continue;
-        }
-        let score = same.len() as f64 / length as f64 + length as f64 / 10_000.0;
-        if best.as_ref().is_none_or(|(most, _)| score > *most) {
+        let (same, other): (Vec<Cut>, Vec<Cut>) = pairs
+            .iter()
+            .partition(|pair| left[pair.left] == right[pair.right]);
+        let cut_short = other
+            .iter()
+            .filter(|pair| **pair == pairs[0] || **pair == pairs[length - 1])
+            .count();
+        let score = same.len() as f64 - CUT_SHORT * cut_short as f64 - (other.len() - cut_short) as f64;
+        if !same.is_empty() && score > best.as_ref().map_or(0.0, |(most, _)| *most) {
             best = Some((score, same));
         }
     }
