@@ -184,6 +184,38 @@ fn long_audio_is_cut_in_pauses_and_nothing_is_heard_twice() {
     );
 }
 
+/// Words only: a window begins with a capital letter and ends with a stop wherever it is cut.
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace()
+        .map(|word| word.trim_matches('.').to_lowercase())
+        .collect()
+}
+
+#[test]
+fn no_word_is_lost_or_doubled_where_windows_meet() {
+    let clear = sound("eight-digits-16k.flac");
+    let said = words("One four zero three nine two six five.");
+    // A noise fills the pauses, so that windows overlap.
+    let mut seed = 1u32;
+    let noisy = clear.samples().iter().map(|sample| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        sample + ((seed >> 8) as f32 / 8_388_608.0 - 1.0) * 0.02
+    });
+    let noisy = Pcm16k::from(noisy.collect::<Vec<f32>>());
+    let options = |seconds| Options {
+        chunk_duration: Duration::from_secs_f64(seconds),
+        chunk_overlap: Duration::from_secs_f64(1.5),
+        ..english()
+    };
+    // Windows of other lengths cut words so that the bundled model mishears them, also when it hears nothing else.
+    for seconds in [3.5, 4.0, 5.0, 6.0] {
+        for (name, audio) in [("clear", &clear), ("noisy", &noisy)] {
+            let text = transcript(audio, &options(seconds)).text;
+            assert_eq!(words(&text), said, "{name}, windows of {seconds} s: {text}");
+        }
+    }
+}
+
 #[test]
 fn live_windows_are_those_of_the_whole() {
     let options = Options {
