@@ -33,4 +33,4 @@ echo "references in $CACHE/references" >&2
 [ "${FIDELITY_ONLY:-}" = references ] && exit 0
 
 cd "$REPO"
-PARLANCE_FIDELITY_DIR="$CACHE/references" cargo test --release -p inference-server --test fidelity -- --ignored "$@"
+PARLANCE_FIDELITY_DIR="$CACHE/references" cargo test --workspace --release --locked --test fidelity -- --ignored "$@"
