@@ -14,6 +14,7 @@
 //! | [`workload`] | pure builders of the children, from a [`workload::WorkloadPlan`] |
 //! | [`observe`] | reads what a reconcile needs to know of the cluster |
 //! | [`resources`], [`apply`], [`drift`] | the children as one set, and the only place that writes them |
+//! | [`error`] | why a reconcile failed, and when it is tried again |
 //! | [`publish`] | the one patch of a status, and its Events |
 //! | [`health`], [`conditions`] | pure: what is wrong with the children, and how that is told |
 //! | [`names`], [`quantity`], [`duration`] | words and values that all of it shares |
@@ -27,6 +28,7 @@ pub mod conditions;
 pub mod context;
 pub mod drift;
 pub mod duration;
+pub mod error;
 pub mod events;
 pub mod health;
 pub mod http;

@@ -14,42 +14,14 @@ use crds::TranscriptionService;
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 
-use crate::apply::{self, Applier};
+use crate::apply::Applier;
 use crate::conditions;
 use crate::context::Context;
+pub use crate::error::Error;
 use crate::names::{Kind, Owner, PAUSED};
 use status::Outcome;
 
 const KIND: Kind = Kind::TranscriptionService;
-
-/// Longest wait while another object has the name of a child.
-const CONFLICT_WAIT: Duration = Duration::from_secs(30);
-
-/// Why a reconcile failed. It is tried again, later each time.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The cluster could not be read.
-    #[error("failed to read what is in the cluster: {}", apply::explain(.0))]
-    Fetch(#[source] kube::Error),
-    /// A child could not be written.
-    #[error(transparent)]
-    Apply(#[from] apply::Error),
-    /// The status could not be written.
-    #[error("failed to write the status: {}", apply::explain(.0))]
-    Status(#[source] kube::Error),
-}
-
-impl Error {
-    /// The error in one of few words.
-    pub fn category(&self) -> &'static str {
-        match self {
-            Error::Fetch(_) => "fetch",
-            Error::Apply(apply::Error::Conflict { .. }) => "conflict",
-            Error::Apply(apply::Error::Api { .. }) => "apply",
-            Error::Status(_) => "status",
-        }
-    }
-}
 
 /// Brings the children and the status of `service` to what its spec asks for.
 pub async fn reconcile(service: Arc<TranscriptionService>, context: Arc<Context>) -> Result<Action, Error> {
@@ -113,12 +85,7 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
     Ok(Action::requeue(Duration::from_secs(if ready { 300 } else { 30 })))
 }
 
-/// When to try again after a failure. That a name is free again is not told by any watch, so that is looked up soon.
+/// When to try again after a failure.
 pub fn error_policy(service: Arc<TranscriptionService>, error: &Error, context: Arc<Context>) -> Action {
-    context.metrics.failed(KIND, error.category());
-    let wait = context.back_off(&Owner::of(KIND, service.meta()));
-    match error {
-        Error::Apply(apply::Error::Conflict { .. }) => Action::requeue(wait.min(CONFLICT_WAIT)),
-        _ => Action::requeue(wait),
-    }
+    error.try_again(&Owner::of(KIND, service.meta()), &context)
 }
