@@ -129,7 +129,7 @@ class People:
 
 class Batches(IterableDataset):
     """`short`: one utterance in a window as long as the batch needs. `full`: 30-second windows of all kinds, a quarter as
-    many. `mix`: now this, now that."""
+    many. `mix`: half of it short, half of it windows of 8 to 30 seconds, as many as make the same length together."""
 
     def __init__(self, mode, size, seed, leave_out=()):
         self.mode, self.size, self.seed, self.leave_out = mode, size, seed, leave_out
@@ -141,7 +141,12 @@ class Batches(IterableDataset):
         self.synthetic, self.people, self.tokens = Synthetic(), People(self.leave_out), Tokens()
         torch.set_num_threads(1)
         while True:
-            yield self.full() if self.mode == "full" or (self.mode == "mix" and self.rng.random() < 0.35) else self.short()
+            if self.mode == "full":
+                yield self.full(30)
+            elif self.mode == "mix" and self.rng.random() < 0.5:
+                yield self.full(self.rng.choice([8, 8, 12, 12, 12, 20, 20, 30]))
+            else:
+                yield self.short()
 
     def speech(self, longest):
         rng = self.rng
@@ -185,36 +190,36 @@ class Batches(IterableDataset):
         offsets = [rng.randrange(0, 1500 - length // 320) if rng.random() < 0.5 else 0 for _ in said]
         return self.pack(windows, places, offsets)
 
-    def full(self):
-        rng, size = self.rng, self.size // 4
-        windows, places = np.zeros((size, WINDOW), np.float32), []
+    def full(self, seconds):
+        rng, length, size = self.rng, seconds * RATE, self.size * 30 // (4 * seconds)
+        windows, places = np.zeros((size, length), np.float32), []
         for row in windows:
             placed = []
             kind = rng.random()
             if kind < 0.12:
-                row[:] = augment.wordless(WINDOW, self.noise)
+                row[:] = augment.wordless(length, self.noise)
             else:
-                at = int(RATE * rng.choice([0, rng.uniform(0, 1), rng.uniform(0, 3), rng.uniform(0, 24)]))
-                if kind < 0.24:  # a digit cut off by the window's edge: not to be written
+                at = int(RATE * rng.choice([0, rng.uniform(0, 1), rng.uniform(0, 3), rng.uniform(0, 0.8 * seconds)]))
+                if kind < 0.24 and self.people.people:  # a digit cut off by the window's edge: not to be written
                     piece = self.people.string(random_digits(rng, 1)[:1], rng).sound
                     piece = piece[-int(len(piece) * rng.uniform(0.05, 0.3)) :]
                     row[: len(piece)] = piece * rng.uniform(0.1, 0.8)
                     at = max(at, len(piece) + int(RATE * rng.uniform(0.05, 0.5)))
-                sentences = 1 if rng.random() < 0.5 else rng.randint(2, 8)
+                sentences = 1 if rng.random() < 0.4 else rng.randint(2, 8)
                 for _ in range(sentences):
-                    u = self.speech(8) if rng.random() < 0.9 else self.long()
-                    if at + len(u.sound) > WINDOW:
-                        if not placed:
-                            at = 0
-                            u = Utterance(u.digits, u.sound) if len(u.sound) <= WINDOW else self.synthetic.draw(rng, 4)
-                        else:
+                    u = self.speech(8) if rng.random() < 0.9 or not self.people.people else self.long()
+                    if at + len(u.sound) > length:
+                        if placed:
                             break
+                        at, u = 0, u if len(u.sound) <= length else self.synthetic.draw(rng, 3)
+                        u.sound = u.sound[:length]
                     row[at : at + len(u.sound)] = u.sound
                     placed.append(Placed(u.digits, at, at + len(u.sound)))
                     at += len(u.sound) + int(RATE * rng.choice([rng.uniform(0.8, 1.5), rng.uniform(0.8, 4)]))
                 row[:] = self.finish(row, placed)
             places.append(placed)
-        return self.pack(windows, places, [0] * size, tempo=False)
+        offsets = [rng.randrange(0, 1501 - seconds * 50) if rng.random() < 0.5 else 0 for _ in places]
+        return self.pack(windows, places, offsets, tempo=False)
 
     def long(self):
         """Nine to sixteen digits in one breath."""
