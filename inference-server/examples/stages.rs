@@ -51,13 +51,14 @@ fn main() -> Result<(), Box<dyn Error>> {
                 encoder::encode(&model, &features)?;
             }
             "decoder" => {
-                let mut decoder = Decoder::start(&model, &encoded)?;
-                for &token in prompt.after_start() {
-                    decoder.step(token)?;
+                let mut decoder = Decoder::new(&model, &encoded)?;
+                let mut sequence = decoder.first(tokens.start)?;
+                for &token in &prompt.tokens()[1..] {
+                    decoder.step(&mut sequence, token)?;
                 }
                 start = Instant::now();
                 for _ in 0..STEPS {
-                    decoder.step(tokens.start)?;
+                    decoder.step(&mut sequence, tokens.start)?;
                 }
                 divide_by = STEPS;
             }

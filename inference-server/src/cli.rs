@@ -7,13 +7,16 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::{
     bundled::{self, NotBundled},
     fetch, inspect,
-    pipeline::{Language, Options, Task},
     render::Format,
     run,
     telemetry::LogFormat,
     transcribe,
     transcriber::Settings,
 };
+
+mod transcription;
+
+use transcription::TranscriptionArgs;
 
 /// Speech to text with an ONNX Whisper: as a server for gRPC and HTTP, or for one file.
 #[derive(Debug, Parser)]
@@ -90,25 +93,7 @@ pub struct ServeArgs {
     )]
     http_addr: SocketAddr,
     #[command(flatten)]
-    words: WordArgs,
-    /// Length of the windows in which long audio is transcribed, at most 30s
-    #[arg(
-        long,
-        env = "PARLANCE_CHUNK_DURATION",
-        default_value = "30s",
-        value_name = "TIME"
-    )]
-    #[arg(value_parser = humantime::parse_duration, help_heading = "Transcription")]
-    chunk_duration: Duration,
-    /// How far a window reaches back into the one before it
-    #[arg(
-        long,
-        env = "PARLANCE_CHUNK_OVERLAP",
-        default_value = "1s",
-        value_name = "TIME"
-    )]
-    #[arg(value_parser = humantime::parse_duration, help_heading = "Transcription")]
-    chunk_overlap: Duration,
+    transcription: TranscriptionArgs,
     /// The longest that a request may take; a stream: that it may pause, and take beyond the longest audio
     #[arg(long, env = "PARLANCE_TIMEOUT", default_value = "90s", value_name = "TIME")]
     #[arg(value_parser = positive_duration, help_heading = "Bounds")]
@@ -168,27 +153,6 @@ pub struct ServeArgs {
     log_level: String,
 }
 
-/// What is spoken and what is written.
-#[derive(Debug, Args)]
-struct WordArgs {
-    /// Language that is spoken, as a code such as en, or auto to detect it
-    #[arg(
-        long,
-        env = "PARLANCE_LANGUAGE",
-        default_value = "auto",
-        help_heading = "Transcription"
-    )]
-    language: Language,
-    /// What to write: transcribe (in the language spoken) or translate (into English)
-    #[arg(
-        long,
-        env = "PARLANCE_TASK",
-        default_value = "transcribe",
-        help_heading = "Transcription"
-    )]
-    task: Task,
-}
-
 /// The flags of `transcribe`.
 #[derive(Debug, Args)]
 pub struct TranscribeArgs {
@@ -201,7 +165,7 @@ pub struct TranscribeArgs {
     #[arg(long, env = "PARLANCE_THREADS", default_value_t = 0, value_name = "N")]
     threads: usize,
     #[command(flatten)]
-    words: WordArgs,
+    transcription: TranscriptionArgs,
     /// How the transcript is written: text, json, srt or vtt
     #[arg(long, env = "PARLANCE_FORMAT", default_value = "text")]
     format: Format,
@@ -270,9 +234,7 @@ impl ServeArgs {
             threads,
             grpc_addr,
             http_addr,
-            words: WordArgs { language, task },
-            chunk_duration,
-            chunk_overlap,
+            transcription,
             timeout,
             max_audio_duration,
             max_message_size,
@@ -282,12 +244,6 @@ impl ServeArgs {
             log_format,
             log_level,
         } = self;
-        let options = Options {
-            language,
-            task,
-            chunk_duration,
-            chunk_overlap,
-        };
         Ok(run::Config {
             model: model.map_or_else(|| bundled::find(bundled::DEFAULT), Ok)?,
             model_name,
@@ -296,7 +252,7 @@ impl ServeArgs {
             grpc_addr,
             http_addr,
             settings: Settings {
-                options,
+                options: transcription.into_options(),
                 timeout,
                 max_audio_duration,
                 max_message_size,
@@ -317,19 +273,14 @@ impl TranscribeArgs {
             file,
             model,
             threads,
-            words: WordArgs { language, task },
+            transcription,
             format,
         } = self;
-        let options = Options {
-            language,
-            task,
-            ..Options::default()
-        };
         transcribe::Request {
             file,
             model,
             threads,
-            options,
+            options: transcription.into_options(),
             format,
         }
     }

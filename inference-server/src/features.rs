@@ -61,24 +61,78 @@ impl MelExtractor {
     /// Short-time Fourier transform with reflected edges, power, mel filters, `log10(max(x, 1e-10))`, raised to 8 below
     /// the window's maximum, `(x + 4) / 4`.
     pub fn extract(&self, samples: &[f32]) -> LogMel {
-        let (bins, frames, hop) = (self.config.mel_bins, self.config.frames(), self.config.hop_length);
-        let samples = &samples[..samples.len().min(self.config.n_samples)];
-        let padded = self.reflected(samples);
-        let mut logs = vec![FLOOR.log10(); bins * frames];
+        let (hop, n) = (self.config.hop_length, self.config.n_samples);
+        let samples = &samples[..samples.len().min(n)];
+        // The window's edges are mirrored, as if nothing were known beyond them.
+        let at = |i: isize| {
+            let mirrored = if i < 0 { i.unsigned_abs() } else { i as usize };
+            let mirrored = if mirrored < n {
+                mirrored
+            } else {
+                (2 * n - 2).saturating_sub(mirrored)
+            };
+            samples.get(mirrored).copied().unwrap_or(0.0)
+        };
         // A frame that begins after the last sample is silence, which the logs are already.
-        let sounding = (samples.len() + self.config.n_fft / 2).div_ceil(hop).min(frames);
-        let mut frame_samples = self.fft.make_input_vec();
+        let sounding = (samples.len() + self.config.n_fft / 2)
+            .div_ceil(hop)
+            .min(self.config.frames());
+        let mut logs = vec![FLOOR.log10(); self.config.mel_bins * self.config.frames()];
+        self.log_powers(at, sounding, |bin, frame, log| {
+            logs[bin * self.config.frames() + frame] = log
+        });
+        let peak = logs.iter().fold(f64::MIN, |most, &log| most.max(log));
+        self.scaled(logs.into_iter(), peak)
+    }
+
+    /// The features of `frames` frames in the middle of longer audio, as `openai/whisper` computes them for the whole of it.
+    ///
+    /// `at` gives the sample at a place relative to the first frame's middle, also before and after the frames. `peak` is
+    /// the loudest of the whole audio ([`MelExtractor::peak`]). What is missing to a full window is 0, not silence.
+    pub fn extract_at(&self, at: impl Fn(isize) -> f32, frames: usize, peak: f64) -> LogMel {
+        let all = self.config.frames();
+        let frames = frames.min(all);
+        let mut logs = vec![f64::NAN; self.config.mel_bins * all];
+        self.log_powers(at, frames, |bin, frame, log| logs[bin * all + frame] = log);
+        let mut mel = self.scaled(logs.into_iter(), peak);
+        for row in mel.values.chunks_mut(all) {
+            row[frames..].fill(0.0);
+        }
+        mel
+    }
+
+    /// The greatest log-power of `frames` frames; `at` as in [`MelExtractor::extract_at`].
+    pub fn peak(&self, at: impl Fn(isize) -> f32, frames: usize) -> f64 {
+        let mut peak = FLOOR.log10();
+        self.log_powers(at, frames, |_, _, log| peak = peak.max(log));
+        peak
+    }
+
+    fn scaled(&self, logs: impl Iterator<Item = f64>, peak: f64) -> LogMel {
+        LogMel {
+            bins: self.config.mel_bins,
+            frames: self.config.frames(),
+            values: logs
+                .map(|log| ((log.max(peak - 8.0) + 4.0) / 4.0) as f32)
+                .collect(),
+        }
+    }
+
+    /// The decimal logarithm of the power in each mel bin of each frame.
+    fn log_powers(&self, at: impl Fn(isize) -> f32, frames: usize, mut put: impl FnMut(usize, usize, f64)) {
+        let edge = (self.config.n_fft / 2) as isize;
+        let mut samples = self.fft.make_input_vec();
         let mut spectrum = self.fft.make_output_vec();
         let mut scratch = self.fft.make_scratch_vec();
-        for frame in 0..sounding {
-            let source = &padded[frame * hop..frame * hop + self.config.n_fft];
-            for ((slot, &sample), weight) in frame_samples.iter_mut().zip(source).zip(&self.window) {
-                *slot = f64::from(sample) * weight;
+        for frame in 0..frames {
+            let begin = (frame * self.config.hop_length) as isize - edge;
+            for ((i, slot), weight) in (begin..).zip(&mut samples).zip(&self.window) {
+                *slot = f64::from(at(i)) * weight;
             }
             // Fails only for buffers of another length than the plan's own.
             if self
                 .fft
-                .process_with_scratch(&mut frame_samples, &mut spectrum, &mut scratch)
+                .process_with_scratch(&mut samples, &mut spectrum, &mut scratch)
                 .is_err()
             {
                 continue;
@@ -86,24 +140,9 @@ impl MelExtractor {
             for (bin, filter) in self.filters.iter().enumerate() {
                 let bands = spectrum[filter.first..].iter().zip(&filter.weights);
                 let power: f64 = bands.map(|(c, weight)| c.norm_sqr() * weight).sum();
-                logs[bin * frames + frame] = power.max(FLOOR).log10();
+                put(bin, frame, power.max(FLOOR).log10());
             }
         }
-        let floor = logs.iter().fold(f64::MIN, |most, &log| most.max(log)) - 8.0;
-        let values = logs
-            .into_iter()
-            .map(|log| ((log.max(floor) + 4.0) / 4.0) as f32)
-            .collect();
-        LogMel { bins, frames, values }
-    }
-
-    /// The window's samples with silence up to its length, and half a transform mirrored at either edge.
-    fn reflected(&self, samples: &[f32]) -> Vec<f32> {
-        let (n, edge) = (self.config.n_samples, self.config.n_fft / 2);
-        let at = |i: usize| samples.get(i).copied().unwrap_or(0.0);
-        let before = (1..=edge).rev().map(at);
-        let after = (0..edge).map(|i| at((n - 2).saturating_sub(i)));
-        before.chain((0..n).map(at)).chain(after).collect()
     }
 }
 
@@ -222,6 +261,34 @@ mod tests {
         assert!(at(loudest, 250) > at(loudest, 100) + 1.0);
         assert!((at(loudest, 250) - at(loudest, 299)).abs() < 0.2);
         assert_eq!(at(loudest, 100), at(0, 400));
+    }
+
+    /// Within one window both ways see the same samples, so they differ only in what they put after the end.
+    #[test]
+    fn frames_of_longer_audio_are_those_of_a_window_of_it() {
+        let samples: Vec<f32> = (0..40_000)
+            .map(|i| ((i * 7919) % 1000) as f32 / 1000.0 - 0.5)
+            .collect();
+        let extractor = MelExtractor::new(&config(80));
+        let whole = extractor.extract(&samples);
+        let from = |first: usize| {
+            let samples = &samples;
+            move |i: isize| {
+                let i = (first * 160) as isize + i;
+                samples.get(i.unsigned_abs()).copied().unwrap_or(0.0)
+            }
+        };
+        let peak = extractor.peak(from(0), 251);
+        let part = extractor.extract_at(from(100), 120, peak);
+        for bin in 0..80 {
+            for frame in 0..120 {
+                assert_eq!(
+                    part.values[bin * 3000 + frame],
+                    whole.values[bin * 3000 + 100 + frame]
+                );
+            }
+            assert_eq!(part.values[bin * 3000 + 120], 0.0);
+        }
     }
 
     #[test]

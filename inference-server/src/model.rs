@@ -16,7 +16,7 @@ pub use error::ModelError;
 pub use files::Files;
 pub use threads::available as available_threads;
 
-use graph::{Dim, Graph};
+use graph::{Dim, Graph, NO_TAPS};
 
 /// A loaded Whisper: the optimised graphs, the tokenizer and what the configuration files say.
 pub struct Model {
@@ -44,6 +44,11 @@ pub(crate) struct Cache {
     pub(crate) first_logits: usize,
     /// The same of the decoder with past.
     pub(crate) next_logits: usize,
+    /// For each layer, the output of the first decoder run with its cross-attention's weights; none where the graph does
+    /// not give them.
+    pub(crate) first_attention: Vec<usize>,
+    /// The same of the decoder with past.
+    pub(crate) next_attention: Vec<usize>,
 }
 
 /// An input of the decoder with past.
@@ -61,22 +66,35 @@ impl Model {
     /// Loads and optimises the model in `dir` for `threads` threads (0: as many as the cgroup grants).
     pub fn load(dir: &Path, threads: usize) -> Result<Model, ModelError> {
         let files = Files::find(dir)?;
-        let config = Config::read(&files)?;
+        let mut config = Config::read(&files)?;
         let vocabulary = Vocabulary::load(&files.tokenizer)
             .map_err(|problem| ModelError::invalid("tokenizer.json", problem))?;
+        let previous = || vocabulary.id("<|startofprev|>");
+        config.tokens.previous = config.tokens.previous.or_else(previous);
         let executor = graph::executor(if threads == 0 {
             available_threads()
         } else {
             threads
         });
-        let encoder = Graph::load(&files.encoder, &|name| encoder_input(&config, name), &executor)?;
-        let decoder = Graph::load(&files.decoder, &|name| decoder_input(&config, name), &executor)?;
+        let encoder = Graph::load(
+            &files.encoder,
+            &|name| encoder_input(&config, name),
+            NO_TAPS,
+            &executor,
+        )?;
+        let decoder = Graph::load(
+            &files.decoder,
+            &|name| decoder_input(&config, name),
+            &cross_attention,
+            &executor,
+        )?;
         let decoder_with_past = Graph::load(
             &files.decoder_with_past,
             &|name| step_input(&config, name),
+            &cross_attention,
             &executor,
         )?;
-        let cache = Cache::connect(&decoder, &decoder_with_past)
+        let cache = Cache::connect(&decoder, &decoder_with_past, config.sizes.decoder_layers)
             .map_err(|problem| ModelError::invalid(&config::file_name(&files.decoder_with_past), problem))?;
         let extractor = MelExtractor::new(&config.features);
         let facts = ModelFacts::of(dir, &config)?;
@@ -102,10 +120,41 @@ impl Model {
         &self.config
     }
 
+    /// The heads `(layer, head)` whose cross-attention follows the speech: what the files name, otherwise all of the upper half
+    /// of the decoder, as `openai/whisper` has it.
+    pub(crate) fn alignment_heads(&self) -> Vec<(usize, usize)> {
+        let sizes = &self.config.sizes;
+        let upper = sizes.decoder_layers / 2..sizes.decoder_layers;
+        let all = || upper.flat_map(|layer| (0..sizes.decoder_heads).map(move |head| (layer, head)));
+        match &self.config.tokens.alignment_heads {
+            Some(heads) if !heads.is_empty() => heads.clone(),
+            _ => all().collect(),
+        }
+    }
+
     /// Gives the model another name than its directory's.
     pub fn set_name(&mut self, name: String) {
         self.facts.name = name;
     }
+}
+
+/// The weights of the cross-attention, by the names that the exporters of PyTorch give.
+fn cross_attention(name: &str, op: &str) -> bool {
+    op == "Softmax" && name.contains("/encoder_attn/")
+}
+
+/// For each layer, where a decoder's cross-attention weights are: an output that the export has (`output_attentions`), or
+/// one that was tapped. Empty unless every layer has one.
+fn attention_outputs(graph: &Graph, layers: usize) -> Vec<usize> {
+    let of = |layer: usize| {
+        let exported = graph.output(&format!("cross_attentions.{layer}"));
+        let tapped = format!("/layers.{layer}/encoder_attn/");
+        exported.or_else(|| graph.outputs().iter().position(|name| name.contains(&tapped)))
+    };
+    (0..layers)
+        .map(of)
+        .collect::<Option<Vec<usize>>>()
+        .unwrap_or_default()
 }
 
 fn encoder_input(config: &Config, name: &str) -> Option<Vec<Dim>> {
@@ -156,7 +205,7 @@ fn encoded_shape(config: &Config) -> Vec<Dim> {
 }
 
 impl Cache {
-    fn connect(decoder: &Graph, decoder_with_past: &Graph) -> Result<Cache, String> {
+    fn connect(decoder: &Graph, decoder_with_past: &Graph, layers: usize) -> Result<Cache, String> {
         let logits = |graph: &Graph| {
             graph
                 .output("logits")
@@ -169,6 +218,8 @@ impl Cache {
             next: vec![],
             first_logits,
             next_logits,
+            first_attention: attention_outputs(decoder, layers),
+            next_attention: attention_outputs(decoder_with_past, layers),
         };
         for name in decoder_with_past.inputs() {
             cache.inputs.push(match name.strip_prefix("past_key_values.") {

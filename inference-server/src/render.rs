@@ -136,6 +136,10 @@ mod tests {
             start: Duration::from_millis(start),
             end: Duration::from_millis(end),
             text: text.to_owned(),
+            tokens: vec![1, 2],
+            words: vec![],
+            temperature: 0.0,
+            compression_ratio: 1.25,
             avg_logprob: -0.5,
             no_speech_prob: 0.25,
         };

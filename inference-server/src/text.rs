@@ -30,6 +30,55 @@ impl Vocabulary {
         self.tokenizer.decode(&words, false).unwrap_or_default()
     }
 
+    /// The tokens of a text, without special ones.
+    pub fn tokens(&self, text: &str) -> Vec<u32> {
+        // Fails only for a text that no byte-level tokenizer can refuse.
+        self.tokenizer
+            .encode(text, false)
+            .map(|encoded| encoded.get_ids().to_vec())
+            .unwrap_or_default()
+    }
+
+    /// Splits text tokens into words with their texts, the spaces before them included. A word of a script without spaces
+    /// is what a reader would call a character.
+    ///
+    /// Source: `whisper/tokenizer.py` (`split_to_word_tokens`).
+    pub fn words(&self, tokens: &[u32], language: &str) -> Vec<(String, Vec<u32>)> {
+        let characters = self.characters(tokens);
+        if UNSPACED_LANGUAGES.contains(&language) {
+            return characters;
+        }
+        let mut words: Vec<(String, Vec<u32>)> = Vec::new();
+        for (text, tokens) in characters {
+            let alone = text.starts_with(' ') || PUNCTUATION.contains(text.trim());
+            match words.last_mut() {
+                Some((word, all)) if !alone => {
+                    word.push_str(&text);
+                    all.extend(tokens);
+                }
+                _ => words.push((text, tokens)),
+            }
+        }
+        words
+    }
+
+    /// The shortest runs of tokens that spell whole characters (`split_tokens_on_unicode`).
+    fn characters(&self, tokens: &[u32]) -> Vec<(String, Vec<u32>)> {
+        let full: Vec<char> = self.text(tokens).chars().collect();
+        let (mut parts, mut current, mut offset) = (Vec::new(), Vec::new(), 0);
+        for &token in tokens {
+            current.push(token);
+            let text = self.text(&current);
+            let broken = text.chars().position(|c| c == char::REPLACEMENT_CHARACTER);
+            let whole = broken.is_none_or(|at| full.get(offset + at) == Some(&char::REPLACEMENT_CHARACTER));
+            if whole {
+                offset += text.chars().count();
+                parts.push((text, std::mem::take(&mut current)));
+            }
+        }
+        parts
+    }
+
     /// The id of a token such as `<|nospeech|>`.
     pub fn id(&self, token: &str) -> Option<u32> {
         self.tokenizer.token_to_id(token)
@@ -51,6 +100,12 @@ impl Vocabulary {
         (!bare.is_empty()).then_some(bare)
     }
 }
+
+/// Languages that are written without spaces between words.
+const UNSPACED_LANGUAGES: [&str; 6] = ["zh", "ja", "th", "lo", "my", "yue"];
+
+/// Python's `string.punctuation`.
+const PUNCTUATION: &str = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~";
 
 /// Joins texts by a space, except where a script without spaces between words meets.
 pub fn join<'t>(texts: impl IntoIterator<Item = &'t str>) -> String {
@@ -106,5 +161,32 @@ mod tests {
         assert_eq!(vocabulary.spoken(&[start]), None);
         assert_eq!(vocabulary.spoken(&tokens).as_deref(), Some("one"));
         assert!(vocabulary.begins_word(word[0]));
+    }
+
+    #[test]
+    fn words_are_split_at_spaces_and_punctuation_and_characters_stay_whole() {
+        let model = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../models/whisper-nano-digits/tokenizer.json"
+        );
+        let vocabulary = Vocabulary::load(Path::new(model)).unwrap();
+        let split = |text: &str, language: &str| -> Vec<String> {
+            let tokens = vocabulary.tokens(text);
+            let words = vocabulary.words(&tokens, language);
+            assert_eq!(
+                words
+                    .iter()
+                    .flat_map(|(_, tokens)| tokens.clone())
+                    .collect::<Vec<_>>(),
+                tokens
+            );
+            words.into_iter().map(|(word, _)| word).collect()
+        };
+        assert_eq!(
+            split(" Seven three one.", "en"),
+            [" Seven", " three", " one", "."]
+        );
+        assert_eq!(split(" größer", "de"), [" größer"]);
+        assert_eq!(split("世界", "ja"), ["世", "界"]);
     }
 }

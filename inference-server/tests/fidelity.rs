@@ -15,7 +15,7 @@ use inference_server::{
     encoder,
     features::MelExtractor,
     model::{FeatureConfig, Model},
-    pipeline::{Cancel, Task},
+    pipeline::{Cancel, Decoding, Task},
 };
 use ndarray::{Array2, ArrayD};
 use serde::Deserialize;
@@ -120,26 +120,28 @@ fn compare(model: &Model, folder: &Path, name: &str) {
     let prompt = Prompt::new(config, Some("en"), Task::Transcribe, false).unwrap();
     assert_eq!(prompt.tokens(), tokens.prompt, "{name}");
     let rules = Rules::new(config, false);
-    let mut decoder = Decoder::start(model, &encoded).unwrap();
+    let mut decoder = Decoder::new(model, &encoded).unwrap();
+    let ready = decoder.read(&prompt, &Cancel::new()).unwrap();
     let no_speech = tokens
         .no_speech_prob
-        .map_or(0.0, |theirs| (decoder.no_speech_prob() - theirs).abs());
-    for &token in prompt.after_start() {
-        decoder.step(token).unwrap();
+        .map_or(0.0, |theirs| (ready.no_speech_prob - theirs).abs());
+    let mut sequence = decoder.first(prompt.tokens()[0]).unwrap();
+    for &token in &prompt.tokens()[1..] {
+        decoder.step(&mut sequence, token).unwrap();
     }
     let rows = array(&folder.join("logits.npy"));
     let (mut logits, mut generated) = (0.0f32, Vec::new());
     while generated.len() < tokens.generated.len() {
         if let Some(theirs) = rows.outer_iter().nth(generated.len()) {
-            logits = logits.max(greatest_difference(decoder.scores(), theirs.as_slice().unwrap()));
+            logits = logits.max(greatest_difference(sequence.scores(), theirs.as_slice().unwrap()));
         }
-        let mut scores = decoder.scores().to_vec();
+        let mut scores = sequence.scores().to_vec();
         rules.apply(&mut scores, &generated);
         let best = (0..scores.len())
             .max_by(|&a, &b| scores[a].total_cmp(&scores[b]).then(b.cmp(&a)))
             .unwrap();
         generated.push(best as u32);
-        decoder.step(best as u32).unwrap();
+        decoder.step(&mut sequence, best as u32).unwrap();
     }
     eprintln!(
         "{name}: mel {mel:.1e}, encoder {encoder:.1e}, logits {logits:.1e} in {} rows, {} tokens",
@@ -154,9 +156,8 @@ fn compare(model: &Model, folder: &Path, name: &str) {
     );
 
     if tokens.generated.last() == Some(&config.end) {
-        let decoded = Decoder::start(model, &encoded)
-            .unwrap()
-            .decode(&prompt, &rules, &Cancel::new())
+        let decoded = decoder
+            .decode(&ready, &rules, &Decoding::default(), 0.0, &Cancel::new())
             .unwrap();
         assert_eq!(
             decoded.ids,

@@ -34,7 +34,7 @@ speech() {
   python speech.py flite 1500
   if command -v festival >/dev/null; then python speech.py festival 40; fi
   python speech.py piper 500
-  python speech.py kokoro 320
+  python speech.py kokoro 480
 }
 
 recordings() {

@@ -3,6 +3,7 @@
 use clap::CommandFactory;
 
 use super::*;
+use crate::pipeline::Options;
 
 fn parse(line: &str) -> Result<Command, clap::Error> {
     Cli::try_parse_from(line.split_whitespace()).map(|cli| cli.command)
@@ -51,7 +52,10 @@ fn every_flag_of_serve_reaches_the_config() {
         "parlance-server serve --model /m --model-name n --digest sha256:00 --threads 3 --grpc-addr 127.0.0.1:1 \
          --http-addr [::1]:2 --language NL --task translate --chunk-duration 20s --chunk-overlap 500ms --timeout 2m \
          --max-audio-duration 1h --max-message-size 1000 --max-concurrent 4 --queue-limit 0 --drain-timeout 0s \
-         --log-format json --log-level debug",
+         --log-format json --log-level debug --long-form sequential --vad false --word-timestamps --temperatures 0.5,1 \
+         --beam-size 5 --patience 2 --best-of 3 --length-penalty 0.25 --compression-ratio-threshold 2.5 \
+         --logprob-threshold -1.5 --no-speech-threshold 0.75 --seed 11 --initial-prompt hello --carry-initial-prompt \
+         --hotwords zero --condition-on-previous-text false",
     );
     let said = format!("{config:?}");
     for part in [
@@ -65,6 +69,22 @@ fn every_flag_of_serve_reaches_the_config() {
         "Translate",
         "chunk_duration: 20s",
         "chunk_overlap: 500ms",
+        "Sequential",
+        "vad: false",
+        "word_timestamps: true",
+        "temperatures: [0.5, 1.0]",
+        "beam_size: 5",
+        "patience: 2.0",
+        "best_of: 3",
+        "length_penalty: Some(0.25)",
+        "compression_ratio_threshold: Some(2.5)",
+        "logprob_threshold: Some(-1.5)",
+        "no_speech_threshold: Some(0.75)",
+        "seed: 11",
+        "initial_prompt: Some(\"hello\")",
+        "carry_initial_prompt: true",
+        "hotwords: Some(\"zero\")",
+        "condition_on_previous_text: false",
         "timeout: 120s",
         "max_audio_duration: 3600s",
         "max_message_size: 1000",

@@ -1,4 +1,4 @@
-//! Language, task and timestamps in; the tokens that the decoder starts from out.
+//! Language, task, timestamps and what was said before in; the tokens that the decoder starts from out. Pure.
 
 use crate::{
     model::{Model, TokenConfig},
@@ -7,7 +7,10 @@ use crate::{
 
 /// The tokens that the decoder starts from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Prompt(Vec<u32>);
+pub struct Prompt {
+    tokens: Vec<u32>,
+    start: usize,
+}
 
 impl Prompt {
     /// `<|startoftranscript|>`, and for a model of many languages language and task, and `<|notimestamps|>` unless
@@ -21,17 +24,43 @@ impl Prompt {
         if !timestamps {
             tokens.extend(config.no_timestamps);
         }
-        Some(Prompt(tokens))
+        Some(Prompt { tokens, start: 0 })
     }
 
-    /// The start token, then what the model knows of language, task and timestamps.
+    /// The same after `<|startofprev|>`, hot words, and as much of the end of `previous` as half of the decoder's
+    /// `positions` has room for. Unchanged where there is nothing to say, or the model has no such token.
+    ///
+    /// Source: `whisper/decoding.py` (`DecodingTask._get_initial_tokens`); hot words as in faster-whisper (`get_prompt`).
+    pub fn after(
+        mut self,
+        config: &TokenConfig,
+        positions: usize,
+        hotwords: &[u32],
+        previous: &[u32],
+    ) -> Prompt {
+        let Some(marker) = config
+            .previous
+            .filter(|_| !(hotwords.is_empty() && previous.is_empty()))
+        else {
+            return self;
+        };
+        let room = (positions / 2).saturating_sub(1);
+        let hotwords = &hotwords[..hotwords.len().min(room)];
+        let previous = &previous[previous.len().saturating_sub(room - hotwords.len())..];
+        let before: Vec<u32> = [&[marker], hotwords, previous].concat();
+        self.start += before.len();
+        self.tokens.splice(0..0, before);
+        self
+    }
+
+    /// All tokens, in order.
     pub fn tokens(&self) -> &[u32] {
-        &self.0
+        &self.tokens
     }
 
-    /// All but the start token.
-    pub fn after_start(&self) -> &[u32] {
-        &self.0[1..]
+    /// Where `<|startoftranscript|>` is among them.
+    pub fn start(&self) -> usize {
+        self.start
     }
 }
 
@@ -63,6 +92,8 @@ mod tests {
             begin_suppress: vec![],
             max_initial_timestamp_index: None,
             max_length: 448,
+            previous: Some(31),
+            alignment_heads: None,
         }
     }
 
@@ -70,7 +101,7 @@ mod tests {
     fn a_model_of_many_languages_is_told_language_and_task() {
         let config = config(&[("en", 12), ("de", 13)]);
         let tokens =
-            |language, task, timestamps| Prompt::new(&config, language, task, timestamps).map(|p| p.0);
+            |language, task, timestamps| Prompt::new(&config, language, task, timestamps).map(|p| p.tokens);
         assert_eq!(
             tokens(Some("de"), Task::Transcribe, false),
             Some(vec![10, 13, 20, 30])
@@ -84,6 +115,27 @@ mod tests {
     #[test]
     fn a_model_of_one_language_is_told_neither() {
         let prompt = Prompt::new(&config(&[]), Some("en"), Task::Transcribe, false);
-        assert_eq!(prompt.map(|p| p.after_start().to_vec()), Some(vec![30]));
+        assert_eq!(prompt.map(|p| p.tokens), Some(vec![10, 30]));
+    }
+
+    #[test]
+    fn what_was_said_before_comes_first_and_only_its_end_when_it_is_long() {
+        let config = config(&[("en", 12)]);
+        let after = |positions, hotwords: &[u32], previous: &[u32]| {
+            let prompt = Prompt::new(&config, Some("en"), Task::Transcribe, true).unwrap();
+            let prompt = prompt.after(&config, positions, hotwords, previous);
+            assert_eq!(prompt.tokens()[prompt.start()..], [10, 12, 20]);
+            prompt.tokens()[..prompt.start()].to_vec()
+        };
+        assert_eq!(after(448, &[], &[]), [0; 0]);
+        assert_eq!(after(448, &[], &[1, 2]), [31, 1, 2]);
+        assert_eq!(after(448, &[5], &[1, 2]), [31, 5, 1, 2]);
+        assert_eq!(
+            after(8, &[], &[1, 2, 3, 4, 5]),
+            [31, 3, 4, 5],
+            "half of eight, the marker included"
+        );
+        assert_eq!(after(8, &[7, 8], &[1, 2, 3]), [31, 7, 8, 3]);
+        assert_eq!(after(8, &[5, 6, 7, 8, 9], &[1]), [31, 5, 6, 7]);
     }
 }

@@ -124,6 +124,8 @@ mod tests {
             begin_suppress: vec![0, 5, 99],
             max_initial_timestamp_index: Some(2),
             max_length: 10,
+            previous: None,
+            alignment_heads: None,
         }
     }
 

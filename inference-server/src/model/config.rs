@@ -91,6 +91,10 @@ pub struct TokenConfig {
     pub max_initial_timestamp_index: Option<usize>,
     /// Most tokens of a window, prompt included.
     pub max_length: usize,
+    /// `<|startofprev|>`; the text before a window follows it.
+    pub previous: Option<u32>,
+    /// The heads `(layer, head)` whose cross-attention follows the speech; `None`: the model does not say.
+    pub alignment_heads: Option<Vec<(usize, usize)>>,
 }
 
 impl TokenConfig {
@@ -169,6 +173,8 @@ struct GenerationJson {
     begin_suppress_tokens: Option<Vec<i64>>,
     max_initial_timestamp_index: Option<usize>,
     max_length: Option<usize>,
+    prev_sot_token_id: Option<u32>,
+    alignment_heads: Option<Vec<(usize, usize)>>,
 }
 
 #[derive(Deserialize)]
@@ -321,8 +327,24 @@ fn tokens(json: GenerationJson, config: &ConfigJson, sizes: &Sizes) -> Result<To
             .max_length
             .unwrap_or(sizes.decoder_positions)
             .min(sizes.decoder_positions),
+        previous: json.prev_sot_token_id,
+        alignment_heads: json.alignment_heads,
     };
-    let used = [tokens.start, tokens.end].into_iter().chain(tokens.no_timestamps);
+    if let Some((layer, head)) = tokens
+        .alignment_heads
+        .iter()
+        .flatten()
+        .find(|(layer, head)| *layer >= sizes.decoder_layers || *head >= sizes.decoder_heads)
+    {
+        return Err(invalid(&format!(
+            "alignment_heads names head {head} of layer {layer}; there are {} heads in {} layers",
+            sizes.decoder_heads, sizes.decoder_layers
+        )));
+    }
+    let used = [tokens.start, tokens.end]
+        .into_iter()
+        .chain(tokens.no_timestamps)
+        .chain(tokens.previous);
     let used = used
         .chain(tokens.languages.values().copied())
         .chain(tokens.tasks.values().copied());
@@ -428,6 +450,14 @@ mod tests {
             (
                 read(config(), json!({"no_timestamps_token_id": 100}), preprocessor()),
                 "generation_config.json: token 100",
+            ),
+            (
+                read(
+                    config(),
+                    json!({"alignment_heads": [[0, 0], [2, 1]]}),
+                    preprocessor(),
+                ),
+                "generation_config.json: alignment_heads names head 1 of layer 2; there are 2 heads in 2 layers",
             ),
             (
                 read(config(), json!({"is_multilingual": true}), preprocessor()),

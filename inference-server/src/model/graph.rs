@@ -22,6 +22,12 @@ pub(crate) enum Dim {
 /// Shape of the input of a name; `None`: the graph may not have such an input.
 pub(crate) type Shapes<'a> = &'a dyn Fn(&str) -> Option<Vec<Dim>>;
 
+/// Whether a node's value is wanted as an output too, by the node's name and operator.
+pub(crate) type Taps<'a> = &'a dyn Fn(&str, &str) -> bool;
+
+/// No node's value is.
+pub(crate) const NO_TAPS: Taps<'static> = &|_, _| false;
+
 /// An optimised graph; immutable, so that requests share it.
 pub(crate) struct Graph {
     plan: Arc<TypedRunnableModel>,
@@ -35,15 +41,22 @@ pub(crate) type Running = TypedSimpleState;
 
 impl Graph {
     /// Loads and optimises. The parsed file is dropped on the way: only the optimised graph stays in memory.
-    pub(crate) fn load(path: &Path, shapes: Shapes<'_>, executor: &Executor) -> Result<Graph, ModelError> {
+    ///
+    /// A node that `taps` chooses becomes an output of the node's name.
+    pub(crate) fn load(
+        path: &Path,
+        shapes: Shapes<'_>,
+        taps: Taps<'_>,
+        executor: &Executor,
+    ) -> Result<Graph, ModelError> {
         let file = file_name(path);
-        Self::optimise(path, shapes, executor).map_err(|e| ModelError::Graph {
+        Self::optimise(path, shapes, taps, executor).map_err(|e| ModelError::Graph {
             file,
             problem: one_line(&e),
         })
     }
 
-    fn optimise(path: &Path, shapes: Shapes<'_>, executor: &Executor) -> TractResult<Graph> {
+    fn optimise(path: &Path, shapes: Shapes<'_>, taps: Taps<'_>, executor: &Executor) -> TractResult<Graph> {
         let mut model = tract_onnx::onnx().model_for_path(path)?;
         let name_of = |model: &InferenceModel, outlet: OutletId| model.node(outlet.node).name.clone();
         let inputs: Vec<String> = model
@@ -51,7 +64,7 @@ impl Graph {
             .iter()
             .map(|o| name_of(&model, *o))
             .collect();
-        let outputs: Vec<String> = model
+        let mut outputs: Vec<String> = model
             .output_outlets()?
             .iter()
             .map(|o| {
@@ -60,6 +73,16 @@ impl Graph {
                     .map_or_else(|| name_of(&model, *o), str::to_owned)
             })
             .collect();
+        let mut outlets = model.output_outlets()?.to_vec();
+        for node in model
+            .nodes()
+            .iter()
+            .filter(|node| taps(&node.name, &node.op.name()))
+        {
+            outputs.push(node.name.clone());
+            outlets.push(OutletId::new(node.id, 0));
+        }
+        model.select_output_outlets(&outlets)?;
         let any = model.symbols.sym("T");
         for (slot, name) in inputs.iter().enumerate() {
             let Some(dims) = shapes(name) else {
@@ -101,6 +124,11 @@ impl Graph {
     /// Where the output of a name is in what [`Graph::run`] returns.
     pub(crate) fn output(&self, name: &str) -> Option<usize> {
         self.outputs.iter().position(|output| output == name)
+    }
+
+    /// The outputs' names, in the order in which [`Graph::run`] returns them.
+    pub(crate) fn outputs(&self) -> &[String] {
+        &self.outputs
     }
 
     /// A running instance.

@@ -16,12 +16,6 @@ pub struct Thresholds {
     /// 6: what changes less is the hum of a machine or a noise, whatever its level; speech, also in noise as loud as
     /// itself, rises by more in some part of the spectrum at each syllable.
     pub steady_db: f32,
-    /// A window is dropped when the no-speech probability is above this and the words are unlikely as well.
-    ///
-    /// 0.6, as `openai/whisper` has it.
-    pub no_speech: f32,
-    /// Words with a mean log-probability below this are unlikely. -1.0, as `openai/whisper` has it.
-    pub logprob: f32,
     /// A window is dropped when the no-speech probability is above this, however likely the words.
     ///
     /// A language forced upon noise makes some models, the bundled one among them, say a word with confidence; the
@@ -34,8 +28,6 @@ impl Default for Thresholds {
         Thresholds {
             silence_dbfs: -60.0,
             steady_db: 6.0,
-            no_speech: 0.6,
-            logprob: -1.0,
             certainly_no_speech: 0.9,
         }
     }
@@ -72,10 +64,9 @@ impl Thresholds {
             .all(|(median, peak)| peak - median < self.steady_db)
     }
 
-    /// Whether what the decoder said was made up for want of speech.
-    pub fn invented(&self, tokens: &Tokens) -> bool {
-        let doubtful = tokens.no_speech_prob > self.no_speech && tokens.avg_logprob < self.logprob;
-        doubtful || tokens.no_speech_prob > self.certainly_no_speech
+    /// Whether the model is certain that nobody speaks, whatever words it then found.
+    pub fn certainly_none(&self, tokens: &Tokens) -> bool {
+        tokens.no_speech_prob > self.certainly_no_speech
     }
 }
 
@@ -195,22 +186,6 @@ mod tests {
         }
         assert!(!steady(&noisy));
         assert!(!steady(&tone(0.5, 0.7)));
-    }
-
-    #[test]
-    fn words_are_invented_when_doubtful_or_certainly_not_spoken() {
-        let thresholds = Thresholds::default();
-        let invented = |no_speech_prob, avg_logprob| {
-            thresholds.invented(&Tokens {
-                ids: vec![1],
-                avg_logprob,
-                no_speech_prob,
-            })
-        };
-        assert!(invented(0.7, -1.1));
-        assert!(invented(0.95, -0.1));
-        assert!(!invented(0.7, -0.5));
-        assert!(!invented(0.2, -3.0));
     }
 
     #[test]

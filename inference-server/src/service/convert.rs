@@ -145,6 +145,7 @@ fn segment(segment: pipeline::Segment) -> Result<proto::Segment, Failure> {
         text,
         avg_logprob,
         no_speech_prob,
+        ..
     } = segment;
     Ok(proto::Segment {
         start: Some(duration(start)?),

@@ -1,0 +1,181 @@
+//! The flags that say how to transcribe in; [`Options`] out. Shared by `serve`, whose requests may say otherwise, and
+//! `transcribe`.
+
+use std::time::Duration;
+
+use clap::{ArgAction, Args};
+
+use crate::pipeline::{Context, Decoding, Language, LongForm, Options, Task};
+
+/// How to transcribe.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Transcription")]
+pub(super) struct TranscriptionArgs {
+    /// Language that is spoken, as a code such as en, or auto to detect it
+    #[arg(long, env = "PARLANCE_LANGUAGE", default_value = "auto")]
+    language: Language,
+    /// What to write: transcribe (in the language spoken) or translate (into English)
+    #[arg(long, env = "PARLANCE_TASK", default_value = "transcribe")]
+    task: Task,
+    /// How long audio is gone through: chunked (cut in pauses) or sequential (as openai/whisper does it)
+    #[arg(
+        long,
+        env = "PARLANCE_LONG_FORM",
+        default_value = "chunked",
+        value_name = "FORM"
+    )]
+    long_form: LongForm,
+    /// Length of the chunks in which long audio is transcribed, at most 30s
+    #[arg(
+        long,
+        env = "PARLANCE_CHUNK_DURATION",
+        default_value = "30s",
+        value_name = "TIME"
+    )]
+    #[arg(value_parser = humantime::parse_duration)]
+    chunk_duration: Duration,
+    /// How far a chunk reaches back into the one before it where there is no pause to cut in
+    #[arg(
+        long,
+        env = "PARLANCE_CHUNK_OVERLAP",
+        default_value = "1s",
+        value_name = "TIME"
+    )]
+    #[arg(value_parser = humantime::parse_duration)]
+    chunk_overlap: Duration,
+    /// Whether stretches without speech are left out before the model hears them
+    #[arg(long, env = "PARLANCE_VAD", default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
+    vad: bool,
+    /// Whether each word gets its times
+    #[arg(long, env = "PARLANCE_WORD_TIMESTAMPS", default_value_t = false, action = ArgAction::Set, value_name = "BOOL")]
+    #[arg(num_args = 0..=1, default_missing_value = "true")]
+    word_timestamps: bool,
+    #[command(flatten)]
+    decoding: DecodingArgs,
+    /// Text that comes before the audio, to set names and style
+    #[arg(long, env = "PARLANCE_INITIAL_PROMPT", value_name = "TEXT")]
+    initial_prompt: Option<String>,
+    /// Whether every window gets the initial prompt, and not only the first (sequential; chunks always do)
+    #[arg(long, env = "PARLANCE_CARRY_INITIAL_PROMPT", default_value_t = false, action = ArgAction::Set, value_name = "BOOL")]
+    #[arg(num_args = 0..=1, default_missing_value = "true")]
+    carry_initial_prompt: bool,
+    /// Words to expect
+    #[arg(long, env = "PARLANCE_HOTWORDS", value_name = "TEXT")]
+    hotwords: Option<String>,
+    /// Whether a window is told the text before it (sequential)
+    #[arg(long, env = "PARLANCE_CONDITION_ON_PREVIOUS_TEXT", default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
+    condition_on_previous_text: bool,
+}
+
+/// How tokens are searched for.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Decoding")]
+struct DecodingArgs {
+    /// Temperatures, tried one after another until a window's text is good enough
+    #[arg(
+        long,
+        env = "PARLANCE_TEMPERATURES",
+        default_value = "0,0.2,0.4,0.6,0.8,1",
+        value_name = "LIST"
+    )]
+    #[arg(value_delimiter = ',')]
+    temperatures: Vec<f32>,
+    /// Beams at temperature 0; 1 is greedy decoding
+    #[arg(long, env = "PARLANCE_BEAM_SIZE", default_value_t = 1, value_name = "N")]
+    beam_size: usize,
+    /// A beam search goes on until beam-size times this many sequences have ended
+    #[arg(long, env = "PARLANCE_PATIENCE", default_value_t = 1.0, value_name = "FACTOR")]
+    patience: f32,
+    /// Sequences that are drawn at a temperature above 0; the likeliest is taken
+    #[arg(long, env = "PARLANCE_BEST_OF", default_value_t = 1, value_name = "N")]
+    best_of: usize,
+    /// Exponent of the length by which sequences are compared [default: their mean log-probability]
+    #[arg(long, env = "PARLANCE_LENGTH_PENALTY", value_name = "EXPONENT")]
+    length_penalty: Option<f32>,
+    /// Text that compresses better than this repeats itself and is decoded again
+    #[arg(
+        long,
+        env = "PARLANCE_COMPRESSION_RATIO_THRESHOLD",
+        default_value_t = 2.4,
+        value_name = "RATIO"
+    )]
+    compression_ratio_threshold: f32,
+    /// Text with a mean log-probability below this is decoded again
+    #[arg(long, env = "PARLANCE_LOGPROB_THRESHOLD", default_value_t = -1.0, value_name = "LOGPROB")]
+    #[arg(allow_negative_numbers = true)]
+    logprob_threshold: f32,
+    /// A window with a no-speech probability above this, and unlikely text, holds no speech
+    #[arg(
+        long,
+        env = "PARLANCE_NO_SPEECH_THRESHOLD",
+        default_value_t = 0.6,
+        value_name = "PROBABILITY"
+    )]
+    no_speech_threshold: f32,
+    /// Where drawing at temperatures above 0 begins; the same seed gives the same transcript
+    #[arg(long, env = "PARLANCE_SEED", default_value_t = 0, value_name = "N")]
+    seed: u64,
+}
+
+impl TranscriptionArgs {
+    /// Every flag has its place in the options.
+    pub(super) fn into_options(self) -> Options {
+        let Self {
+            language,
+            task,
+            long_form,
+            chunk_duration,
+            chunk_overlap,
+            vad,
+            word_timestamps,
+            decoding,
+            initial_prompt,
+            carry_initial_prompt,
+            hotwords,
+            condition_on_previous_text,
+        } = self;
+        Options {
+            language,
+            task,
+            long_form,
+            chunk_duration,
+            chunk_overlap,
+            vad,
+            word_timestamps,
+            decoding: decoding.into_decoding(),
+            context: Context {
+                initial_prompt,
+                carry_initial_prompt,
+                hotwords,
+                condition_on_previous_text,
+            },
+        }
+    }
+}
+
+impl DecodingArgs {
+    fn into_decoding(self) -> Decoding {
+        let Self {
+            temperatures,
+            beam_size,
+            patience,
+            best_of,
+            length_penalty,
+            compression_ratio_threshold,
+            logprob_threshold,
+            no_speech_threshold,
+            seed,
+        } = self;
+        Decoding {
+            temperatures,
+            beam_size,
+            patience,
+            best_of,
+            length_penalty,
+            compression_ratio_threshold: Some(compression_ratio_threshold),
+            logprob_threshold: Some(logprob_threshold),
+            no_speech_threshold: Some(no_speech_threshold),
+            seed,
+        }
+    }
+}

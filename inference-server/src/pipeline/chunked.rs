@@ -1,0 +1,161 @@
+//! Samples as they arrive in; the words of each window out, once they are final. Holds one window of audio, no more.
+//!
+//! A window ends in a pause of its last `chunk_overlap`, if there is one: then no word is cut, and the next window begins
+//! there. In speech without a pause it ends when it is full, the next begins `chunk_overlap` before that, and the words
+//! that both heard are written once ([`super::joint`]); until then the first of the two is held back.
+
+use std::time::Duration;
+
+use super::{
+    Cancel, Options, PipelineError, Thresholds, WindowResult, heard::Heard, listener::Listener, segments,
+    silence,
+};
+use crate::{audio::SAMPLE_RATE, model::Model};
+
+/// The chunked long form over audio that arrives piece by piece: each window is transcribed when it is full.
+pub(super) struct Chunked<'m> {
+    listener: Listener<'m>,
+    thresholds: Thresholds,
+    /// What every window is told.
+    prompt: Vec<u32>,
+    /// Samples of a full window.
+    window: usize,
+    /// Samples that two windows share at most.
+    overlap: usize,
+    /// What is not transcribed yet, and before it what the next window hears again.
+    buffer: Vec<f32>,
+    /// Where the buffer begins, in samples.
+    begin: usize,
+    /// The window before, if the next one overlaps with it.
+    held: Option<Heard>,
+    /// Where the last word ended, in seconds.
+    last_speech: f64,
+    /// The end of the last segment returned.
+    latest: Duration,
+}
+
+impl<'m> Chunked<'m> {
+    pub(super) fn new(model: &'m Model, options: &Options) -> Result<Self, PipelineError> {
+        let listener = Listener::new(model, options)?;
+        let samples = |duration: Duration| (duration.as_secs_f64() * f64::from(SAMPLE_RATE)).round() as usize;
+        Ok(Chunked {
+            prompt: listener.initial_prompt(),
+            listener,
+            thresholds: Thresholds::default(),
+            window: samples(options.chunk_duration),
+            overlap: samples(options.chunk_overlap),
+            buffer: Vec::new(),
+            begin: 0,
+            held: None,
+            last_speech: 0.0,
+            latest: Duration::ZERO,
+        })
+    }
+
+    /// Takes the next samples and returns the windows that have become final.
+    pub(super) fn push(
+        &mut self,
+        samples: &[f32],
+        cancel: &Cancel,
+    ) -> Result<Vec<WindowResult>, PipelineError> {
+        let mut results = Vec::new();
+        // Piece by piece, so that the buffer stays a window long; a window is only cut when more follows it.
+        for piece in samples.chunks(self.window) {
+            self.buffer.extend_from_slice(piece);
+            while self.buffer.len() > self.window {
+                let search = self.window - self.overlap..self.window;
+                match silence::pause(&self.buffer[..self.window], search) {
+                    Some(end) => self.hear(end, end, &mut results, cancel)?,
+                    None => self.hear(self.window, self.window - self.overlap, &mut results, cancel)?,
+                }
+            }
+        }
+        Ok(results)
+    }
+
+    /// No more audio: transcribes what is left.
+    pub(super) fn finish(mut self, cancel: &Cancel) -> Result<Vec<WindowResult>, PipelineError> {
+        let mut results = Vec::new();
+        let left = self.buffer.len();
+        if left > 0 {
+            self.hear(left, left, &mut results, cancel)?;
+        }
+        Ok(results)
+    }
+
+    /// Transcribes the buffer up to `end`; the next window begins at `next`, before it if they overlap.
+    fn hear(
+        &mut self,
+        end: usize,
+        next: usize,
+        results: &mut Vec<WindowResult>,
+        cancel: &Cancel,
+    ) -> Result<(), PipelineError> {
+        let mut heard = self.listen(end, cancel)?;
+        if let Some(mut held) = self.held.take() {
+            held.join(&mut heard, self.listener.model);
+            results.push(self.result(&held));
+        }
+        self.buffer.drain(..next);
+        self.begin += next;
+        if next < end {
+            self.held = Some(heard);
+        } else {
+            results.push(self.result(&heard));
+        }
+        Ok(())
+    }
+
+    /// What is said in the buffer up to `end`.
+    fn listen(&mut self, end: usize, cancel: &Cancel) -> Result<Heard, PipelineError> {
+        let samples = &self.buffer[..end];
+        let nothing = Heard::nothing(self.begin, self.begin + end);
+        cancel.check()?;
+        let (model, vad) = (self.listener.model, self.listener.options.vad);
+        if vad && self.thresholds.silent(samples) {
+            return Ok(nothing);
+        }
+        let features = model.extractor.extract(samples);
+        let frames = samples.len() / model.config.features.hop_length;
+        if vad && self.thresholds.steady(&features, frames) {
+            return Ok(nothing);
+        }
+        let mut said = self.listener.hear(&features, &self.prompt, cancel)?;
+        let certainly_none = vad && self.thresholds.certainly_none(&said.tokens);
+        if certainly_none || self.listener.no_speech(&said.tokens) {
+            return Ok(nothing);
+        }
+        let rate = f64::from(SAMPLE_RATE);
+        let (offset, seconds) = (self.begin as f64 / rate, samples.len() as f64 / rate);
+        let timestamps = model.config.tokens.timestamp_begin();
+        let mut stretches = segments::split(&said.tokens.ids, timestamps, offset, seconds);
+        stretches.retain(|stretch| !model.vocabulary.text(&stretch.tokens).trim().is_empty());
+        self.listener.time_words(
+            &mut said,
+            &mut stretches,
+            (offset, frames),
+            self.last_speech,
+            cancel,
+        )?;
+        if let Some(last) = stretches.last() {
+            self.last_speech = last.end;
+            self.listener.settle(&said.language);
+        }
+        Ok(Heard {
+            stretches,
+            facts: said.facts(),
+            ..nothing
+        })
+    }
+
+    fn result(&mut self, heard: &Heard) -> WindowResult {
+        let segments = heard.segments(self.listener.model, self.latest);
+        self.latest = segments.last().map_or(self.latest, |segment| segment.end);
+        let end_offset = Duration::from_secs_f64(heard.end as f64 / f64::from(SAMPLE_RATE));
+        WindowResult {
+            segments,
+            language: self.listener.language().to_owned(),
+            end_offset,
+        }
+    }
+}
