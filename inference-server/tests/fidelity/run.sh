@@ -12,6 +12,8 @@ mkdir -p "$CACHE"
 if ! cmp -s "$HERE/requirements.txt" "$CACHE/venv/requirements.txt"; then
   python3 -m venv "$CACHE/venv"
   "$CACHE/venv/bin/pip" install --quiet -r "$HERE/requirements.txt"
+  # Its own list of dependencies asks for a GPU compiler that nothing here uses.
+  "$CACHE/venv/bin/pip" install --quiet --no-deps --no-build-isolation -r "$HERE/requirements-whisper.txt"
   cp "$HERE/requirements.txt" "$CACHE/venv/requirements.txt"
 fi
 python="$CACHE/venv/bin/python"
@@ -21,12 +23,15 @@ export PYTHONWARNINGS=ignore TRANSFORMERS_VERBOSITY=error
 stamp="$(cat "$HERE"/*.py "$HERE"/requirements.txt "$REPO"/models/train/tokenizer.py "$MODEL"/*.onnx "$MODEL"/*.json "$MODEL"/samples/* | sha256sum)"
 if [ "$stamp" != "$(cat "$CACHE/stamp" 2>/dev/null)" ]; then
   rm -rf "$CACHE/references"
+  TIKTOKEN="$("$python" -c 'import pathlib, whisper; print(pathlib.Path(whisper.__file__).parent / "assets/multilingual.tiktoken")')"
   mkdir -p "$CACHE/references/nano" "$CACHE/references/tiny"
   ln -s "$MODEL" "$CACHE/references/nano/model"
-  "$python" "$HERE/make_model.py" "$CACHE/references/tiny/model" ${TIKTOKEN:+--tiktoken "$TIKTOKEN"}
+  "$python" "$HERE/make_model.py" "$CACHE/references/tiny/model" --tiktoken "$TIKTOKEN"
   mv "$CACHE/references/tiny/model-hf" "$CACHE/tiny-hf.new" && rm -rf "$CACHE/tiny-hf" && mv "$CACHE/tiny-hf.new" "$CACHE/tiny-hf"
   "$python" "$HERE/reference.py" "$CACHE/references/tiny/model" "$MODEL/samples" "$CACHE/references/tiny" --checkpoint "$CACHE/tiny-hf" --rows 8
   "$python" "$HERE/reference.py" "$MODEL" "$MODEL/samples" "$CACHE/references/nano" --max-new-tokens 200
+  "$python" "$HERE/whisper_reference.py" "$CACHE/references/tiny/model" "$MODEL/samples" "$CACHE/references/tiny/long" --checkpoint "$CACHE/tiny-hf" --seconds 40
+  "$python" "$HERE/whisper_reference.py" "$MODEL" "$MODEL/samples" "$CACHE/references/nano/long"
   echo "$stamp" >"$CACHE/stamp"
 fi
 echo "references in $CACHE/references" >&2
