@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::FRAME;
 
-/// Packs stretches of speech, as [`super::spans`] gives them, into pieces of at most `longest` samples, in order.
+/// Packs stretches of speech, as [`super::spans()`] gives them, into pieces of at most `longest` samples, in order.
 ///
 /// A piece is a part of the recording as it is: it begins where speech begins, ends where speech ends, and keeps the
 /// silences between, so that a time in the piece plus its start is a time in the recording. Each piece takes in as many
