@@ -8,8 +8,9 @@
 //!         -service/http-> response
 //! ```
 //!
-//! `pipeline` is the second line. `admission` bounds how many run and wait, `call` ends each request with a log line and its
-//! metrics, `status` maps every failure to its codes. `run` starts and stops it all; `cli` reads the command line.
+//! `pipeline` is the second line; `vad` says where in the audio somebody speaks. `admission` bounds how many run and wait,
+//! `call` ends each request with a log line and its metrics, `status` maps every failure to its codes. `run` starts and
+//! stops it all; `cli` reads the command line.
 
 pub mod admission;
 pub mod audio;
@@ -35,3 +36,4 @@ pub mod telemetry;
 pub mod text;
 pub mod transcribe;
 pub mod transcriber;
+pub mod vad;

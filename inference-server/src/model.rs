@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::{digest, features::MelExtractor, pipeline::Task, text::Vocabulary};
+use crate::{digest, features::MelExtractor, pipeline::Task, text::Vocabulary, vad::Detector};
 
 mod config;
 mod error;
@@ -28,6 +28,7 @@ pub struct Model {
     pub(crate) decoder_with_past: Graph,
     pub(crate) vocabulary: Vocabulary,
     pub(crate) cache: Cache,
+    pub(crate) detector: Detector,
 }
 
 /// How the key/value cache goes from one decoder run to the next: by name, found once at load.
@@ -107,6 +108,8 @@ impl Model {
             decoder_with_past,
             vocabulary,
             cache,
+            detector: Detector::load()
+                .map_err(|error| ModelError::invalid("silero_vad.onnx", error.to_string()))?,
         })
     }
 

@@ -19,6 +19,7 @@ mod options;
 mod segments;
 mod sequential;
 mod silence;
+mod speech;
 mod transcript;
 mod words;
 

@@ -228,7 +228,7 @@ impl Settings {
             language: self.language.clone().map_or(Language::Auto, Language::Code),
             task: self.task.as_deref().unwrap_or("transcribe").parse().unwrap(),
             long_form: LongForm::Sequential,
-            vad: false,
+            vad: None,
             word_timestamps: self.word_timestamps.unwrap_or(false),
             decoding: Decoding {
                 temperatures: vec![0.0],
@@ -282,22 +282,36 @@ fn same_long(model: &Model, audio: &audio::Pcm16k, run: &Run, name: &str) {
     let seconds = |d: Duration| d.as_secs_f64();
     let length = seconds(audio.duration());
     for (i, (ours, theirs)) in ours.segments.iter().zip(&run.segments).enumerate() {
-        assert_eq!(ours.tokens, theirs.tokens, "{name}: segment {i} at {:?}", ours.start);
+        assert_eq!(
+            ours.tokens, theirs.tokens,
+            "{name}: segment {i} at {:?}",
+            ours.start
+        );
         time = time.max((seconds(ours.start) - theirs.start.min(length)).abs());
         time = time.max((seconds(ours.end) - theirs.end.min(length)).abs());
         logprob = logprob.max((ours.avg_logprob - theirs.avg_logprob).abs());
         logprob = logprob.max((ours.no_speech_prob - theirs.no_speech_prob).abs());
-        assert_eq!(ours.words.len(), theirs.words.len(), "{name}: words of segment {i}");
+        assert_eq!(
+            ours.words.len(),
+            theirs.words.len(),
+            "{name}: words of segment {i}"
+        );
         for (ours, theirs) in ours.words.iter().zip(&theirs.words) {
             assert_eq!(ours.text, theirs.word, "{name}: segment {i}");
             time = time.max((seconds(ours.start) - theirs.start).abs());
             time = time.max((seconds(ours.end) - theirs.end).abs());
-            assert!((ours.probability - theirs.probability).abs() < 1e-2, "{name}: {}", ours.text);
+            assert!(
+                (ours.probability - theirs.probability).abs() < 1e-2,
+                "{name}: {}",
+                ours.text
+            );
             words += 1;
         }
     }
     assert_eq!(ours.segments.len(), run.segments.len(), "{name}");
     let segments = run.segments.len();
-    eprintln!("{name}: {segments} segments, {words} words, times within {time:.3} s, log-probabilities within {logprob:.1e}");
+    eprintln!(
+        "{name}: {segments} segments, {words} words, times within {time:.3} s, log-probabilities within {logprob:.1e}"
+    );
     assert!(time < 0.011 && logprob < 2e-3, "{name}");
 }

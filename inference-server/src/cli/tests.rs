@@ -70,7 +70,7 @@ fn every_flag_of_serve_reaches_the_config() {
         "chunk_duration: 20s",
         "chunk_overlap: 500ms",
         "Sequential",
-        "vad: false",
+        "vad: None",
         "word_timestamps: true",
         "temperatures: [0.5, 1.0]",
         "beam_size: 5",
@@ -93,6 +93,23 @@ fn every_flag_of_serve_reaches_the_config() {
         "drain_timeout: 0ns",
         "Json",
         "\"debug\"",
+    ] {
+        assert!(said.contains(part), "{part} is missing in {said}");
+    }
+}
+
+#[test]
+fn what_counts_as_speech_can_be_tuned() {
+    let flags = "--vad-threshold 0.25 --vad-min-speech 1s --vad-min-silence 2s --vad-speech-pad 3s";
+    let said = format!(
+        "{:?}",
+        config(&format!("parlance-server serve --model /m {flags}"))
+    );
+    for part in [
+        "threshold: 0.25",
+        "min_speech: 1s",
+        "min_silence: 2s",
+        "speech_pad: 3s",
     ] {
         assert!(said.contains(part), "{part} is missing in {said}");
     }

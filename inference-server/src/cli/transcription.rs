@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args};
 
-use crate::pipeline::{Context, Decoding, Language, LongForm, Options, Task};
+use crate::{
+    pipeline::{Context, Decoding, Language, LongForm, Options, Task},
+    vad,
+};
 
 /// How to transcribe.
 #[derive(Debug, Args)]
@@ -43,9 +46,44 @@ pub(super) struct TranscriptionArgs {
     )]
     #[arg(value_parser = humantime::parse_duration)]
     chunk_overlap: Duration,
-    /// Whether stretches without speech are left out before the model hears them
+    /// Whether stretches without speech are left out before the model hears them (Silero VAD)
     #[arg(long, env = "PARLANCE_VAD", default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
     vad: bool,
+    /// Probability of speech, 0 to 1, at which a stretch of it begins
+    #[arg(
+        long,
+        env = "PARLANCE_VAD_THRESHOLD",
+        default_value_t = 0.35,
+        value_name = "PROBABILITY"
+    )]
+    vad_threshold: f64,
+    /// The shortest stretch of speech
+    #[arg(
+        long,
+        env = "PARLANCE_VAD_MIN_SPEECH",
+        default_value = "100ms",
+        value_name = "TIME"
+    )]
+    #[arg(value_parser = humantime::parse_duration)]
+    vad_min_speech: Duration,
+    /// The shortest silence that ends a stretch of speech
+    #[arg(
+        long,
+        env = "PARLANCE_VAD_MIN_SILENCE",
+        default_value = "160ms",
+        value_name = "TIME"
+    )]
+    #[arg(value_parser = humantime::parse_duration)]
+    vad_min_silence: Duration,
+    /// What is added to either end of a stretch of speech
+    #[arg(
+        long,
+        env = "PARLANCE_VAD_SPEECH_PAD",
+        default_value = "200ms",
+        value_name = "TIME"
+    )]
+    #[arg(value_parser = humantime::parse_duration)]
+    vad_speech_pad: Duration,
     /// Whether each word gets its times
     #[arg(long, env = "PARLANCE_WORD_TIMESTAMPS", default_value_t = false, action = ArgAction::Set, value_name = "BOOL")]
     #[arg(num_args = 0..=1, default_missing_value = "true")]
@@ -127,6 +165,10 @@ impl TranscriptionArgs {
             chunk_duration,
             chunk_overlap,
             vad,
+            vad_threshold,
+            vad_min_speech,
+            vad_min_silence,
+            vad_speech_pad,
             word_timestamps,
             decoding,
             initial_prompt,
@@ -134,13 +176,20 @@ impl TranscriptionArgs {
             hotwords,
             condition_on_previous_text,
         } = self;
+        let speech = vad::Settings {
+            threshold: vad_threshold,
+            min_speech: vad_min_speech,
+            min_silence: vad_min_silence,
+            speech_pad: vad_speech_pad,
+            ..vad::Settings::default()
+        };
         Options {
             language,
             task,
             long_form,
             chunk_duration,
             chunk_overlap,
-            vad,
+            vad: vad.then_some(speech),
             word_timestamps,
             decoding: decoding.into_decoding(),
             context: Context {

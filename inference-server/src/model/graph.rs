@@ -1,5 +1,5 @@
 //! An ONNX file in; a [`Graph`] out: optimised by tract, run by the names of its inputs and outputs.
-//! The only file, with the encoder's and the decoder's calls to [`Graph::run`], that speaks tract.
+//! The only file, with the encoder's, the decoder's and the detector's calls to [`Graph::run`], that speaks tract.
 
 use std::path::Path;
 
@@ -49,15 +49,41 @@ impl Graph {
         taps: Taps<'_>,
         executor: &Executor,
     ) -> Result<Graph, ModelError> {
-        let file = file_name(path);
-        Self::optimise(path, shapes, taps, executor).map_err(|e| ModelError::Graph {
-            file,
+        let parsed = tract_onnx::onnx().model_for_path(path);
+        Self::named(&file_name(path), parsed, shapes, taps, executor)
+    }
+
+    /// The same for a file that is part of the program.
+    pub(crate) fn read(
+        file: &str,
+        mut bytes: &[u8],
+        shapes: Shapes<'_>,
+        executor: &Executor,
+    ) -> Result<Graph, ModelError> {
+        let parsed = tract_onnx::onnx().model_for_read(&mut bytes);
+        Self::named(file, parsed, shapes, NO_TAPS, executor)
+    }
+
+    fn named(
+        file: &str,
+        parsed: TractResult<InferenceModel>,
+        shapes: Shapes<'_>,
+        taps: Taps<'_>,
+        executor: &Executor,
+    ) -> Result<Graph, ModelError> {
+        let optimised = parsed.and_then(|model| Self::optimise(model, shapes, taps, executor));
+        optimised.map_err(|e| ModelError::Graph {
+            file: file.to_owned(),
             problem: one_line(&e),
         })
     }
 
-    fn optimise(path: &Path, shapes: Shapes<'_>, taps: Taps<'_>, executor: &Executor) -> TractResult<Graph> {
-        let mut model = tract_onnx::onnx().model_for_path(path)?;
+    fn optimise(
+        mut model: InferenceModel,
+        shapes: Shapes<'_>,
+        taps: Taps<'_>,
+        executor: &Executor,
+    ) -> TractResult<Graph> {
         let name_of = |model: &InferenceModel, outlet: OutletId| model.node(outlet.node).name.clone();
         let inputs: Vec<String> = model
             .input_outlets()?

@@ -1,14 +1,14 @@
 //! Samples as they arrive in; the words of each window out, once they are final. Holds one window of audio, no more.
 //!
-//! A window ends in a pause of its last `chunk_overlap`, if there is one: then no word is cut, and the next window begins
-//! there. In speech without a pause it ends when it is full, the next begins `chunk_overlap` before that, and the words
+//! A window ends in the last silence of its latter half between two stretches of speech, or in a pause of its last
+//! `chunk_overlap`, if there is one: then no word is cut, and the next window begins there. In speech without a pause it ends when it is full, the next begins `chunk_overlap` before that, and the words
 //! that both heard are written once ([`super::joint`]); until then the first of the two is held back.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
 use super::{
     Cancel, Options, PipelineError, Thresholds, WindowResult, heard::Heard, listener::Listener, segments,
-    silence,
+    silence, speech::Speech,
 };
 use crate::{audio::SAMPLE_RATE, model::Model};
 
@@ -16,6 +16,8 @@ use crate::{audio::SAMPLE_RATE, model::Model};
 pub(super) struct Chunked<'m> {
     listener: Listener<'m>,
     thresholds: Thresholds,
+    /// Where somebody speaks, if that is asked for.
+    speech: Option<Speech>,
     /// What every window is told.
     prompt: Vec<u32>,
     /// Samples of a full window.
@@ -37,11 +39,16 @@ pub(super) struct Chunked<'m> {
 impl<'m> Chunked<'m> {
     pub(super) fn new(model: &'m Model, options: &Options) -> Result<Self, PipelineError> {
         let listener = Listener::new(model, options)?;
+        let speech = options
+            .vad
+            .as_ref()
+            .map(|settings| Speech::new(&model.detector, settings));
         let samples = |duration: Duration| (duration.as_secs_f64() * f64::from(SAMPLE_RATE)).round() as usize;
         Ok(Chunked {
             prompt: listener.initial_prompt(),
             listener,
             thresholds: Thresholds::default(),
+            speech: speech.transpose()?,
             window: samples(options.chunk_duration),
             overlap: samples(options.chunk_overlap),
             buffer: Vec::new(),
@@ -62,9 +69,11 @@ impl<'m> Chunked<'m> {
         // Piece by piece, so that the buffer stays a window long; a window is only cut when more follows it.
         for piece in samples.chunks(self.window) {
             self.buffer.extend_from_slice(piece);
+            if let Some(speech) = &mut self.speech {
+                speech.push(piece)?;
+            }
             while self.buffer.len() > self.window {
-                let search = self.window - self.overlap..self.window;
-                match silence::pause(&self.buffer[..self.window], search) {
+                match self.pause() {
                     Some(end) => self.hear(end, end, &mut results, cancel)?,
                     None => self.hear(self.window, self.window - self.overlap, &mut results, cancel)?,
                 }
@@ -76,11 +85,30 @@ impl<'m> Chunked<'m> {
     /// No more audio: transcribes what is left.
     pub(super) fn finish(mut self, cancel: &Cancel) -> Result<Vec<WindowResult>, PipelineError> {
         let mut results = Vec::new();
+        if let Some(speech) = &mut self.speech {
+            speech.finish()?;
+        }
         let left = self.buffer.len();
         if left > 0 {
             self.hear(left, left, &mut results, cancel)?;
         }
         Ok(results)
+    }
+
+    /// Where the full window may end without cutting a word.
+    fn pause(&self) -> Option<usize> {
+        let spans = self.speech_before(self.window);
+        let silences = spans.windows(2).map(|pair| pair[0].end..pair[1].start);
+        let late = silences.filter(|silence| silence.start >= self.window / 2 && !silence.is_empty());
+        let middle = late.last().map(|silence| silence.start + silence.len() / 2);
+        let search = self.window - self.overlap..self.window;
+        middle.or_else(|| silence::pause(&self.buffer[..self.window], search))
+    }
+
+    /// The stretches of speech in the buffer up to `end`; none where that is not asked for.
+    fn speech_before(&self, end: usize) -> Vec<Range<usize>> {
+        let within = |speech: &Speech| speech.within(self.begin..self.begin + end);
+        self.speech.as_ref().map(within).unwrap_or_default()
     }
 
     /// Transcribes the buffer up to `end`; the next window begins at `next`, before it if they overlap.
@@ -98,6 +126,9 @@ impl<'m> Chunked<'m> {
         }
         self.buffer.drain(..next);
         self.begin += next;
+        if let Some(speech) = &mut self.speech {
+            speech.forget(self.begin);
+        }
         if next < end {
             self.held = Some(heard);
         } else {
@@ -111,8 +142,8 @@ impl<'m> Chunked<'m> {
         let samples = &self.buffer[..end];
         let nothing = Heard::nothing(self.begin, self.begin + end);
         cancel.check()?;
-        let (model, vad) = (self.listener.model, self.listener.options.vad);
-        if vad && self.thresholds.silent(samples) {
+        let (model, vad) = (self.listener.model, self.speech.is_some());
+        if vad && (self.thresholds.silent(samples) || self.speech_before(end).is_empty()) {
             return Ok(nothing);
         }
         let features = model.extractor.extract(samples);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::PipelineError;
-use crate::model::Model;
+use crate::{model::Model, vad};
 
 /// What the speakers speak.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -153,14 +153,26 @@ pub struct Options {
     pub chunk_duration: Duration,
     /// How far the next chunk may reach back into this one; at most half of `chunk_duration`.
     pub chunk_overlap: Duration,
-    /// Whether stretches without speech are left out before the model hears them.
-    pub vad: bool,
+    /// What counts as speech: stretches without any are not heard by the model. `None`: it hears everything.
+    pub vad: Option<vad::Settings>,
     /// Whether each word gets its times.
     pub word_timestamps: bool,
     /// How tokens are searched for.
     pub decoding: Decoding,
     /// What windows are told.
     pub context: Context,
+}
+
+/// Where nobody speaks for certain is what is to be left out, so speech is found sooner and in shorter stretches than by the
+/// detector's own defaults, and is given more room.
+pub(crate) fn speech() -> vad::Settings {
+    vad::Settings {
+        threshold: 0.35,
+        min_speech: Duration::from_millis(100),
+        min_silence: Duration::from_millis(160),
+        speech_pad: Duration::from_millis(200),
+        ..vad::Settings::default()
+    }
 }
 
 impl Default for Options {
@@ -171,7 +183,7 @@ impl Default for Options {
             long_form: LongForm::Chunked,
             chunk_duration: Duration::from_secs(30),
             chunk_overlap: Duration::from_secs(1),
-            vad: true,
+            vad: Some(speech()),
             word_timestamps: false,
             decoding: Decoding::default(),
             context: Context {

@@ -6,9 +6,10 @@
 use std::time::Duration;
 
 use super::{
-    Cancel, Options, PipelineError, Segment, Thresholds, WindowResult,
+    Cancel, Options, PipelineError, Segment, WindowResult,
     listener::Listener,
     segments::{self, Stretch},
+    speech::Speech,
 };
 use crate::{audio::SAMPLE_RATE, features::LogMel, model::Model};
 
@@ -20,7 +21,8 @@ const FRAMES_PER_SECOND: f64 = 100.0;
 /// The sequential long form over audio that arrives piece by piece.
 pub(super) struct Sequential<'m> {
     listener: Listener<'m>,
-    thresholds: Thresholds,
+    /// Where somebody speaks, if that is asked for.
+    speech: Option<Speech>,
     timestamp_begin: u32,
     /// The greatest log-power of the whole audio where it is known before, otherwise of what has been heard so far.
     peak: Option<f64>,
@@ -49,11 +51,16 @@ impl<'m> Sequential<'m> {
             )
         })?;
         let initial_prompt = listener.initial_prompt();
+        let speech = options
+            .vad
+            .as_ref()
+            .map(|settings| Speech::new(&model.detector, settings));
+        let speech = speech.transpose()?;
         Ok(Sequential {
             told: initial_prompt.clone(),
             initial_prompt,
             listener,
-            thresholds: Thresholds::default(),
+            speech,
             timestamp_begin,
             peak,
             peak_so_far: f64::MIN,
@@ -75,6 +82,9 @@ impl<'m> Sequential<'m> {
         let frames = self.window_frames();
         for piece in samples.chunks(SAMPLE_RATE as usize) {
             self.buffer.extend_from_slice(piece);
+            if let Some(speech) = &mut self.speech {
+                speech.push(piece)?;
+            }
             // A frame needs samples a little beyond it.
             while self.begin + self.buffer.len() >= (self.seek + frames) * self.hop() + self.reach() {
                 results.push(self.window(frames, cancel)?);
@@ -86,6 +96,9 @@ impl<'m> Sequential<'m> {
     /// No more audio: transcribes what is left.
     pub(super) fn finish(mut self, cancel: &Cancel) -> Result<Vec<WindowResult>, PipelineError> {
         let mut results = Vec::new();
+        if let Some(speech) = &mut self.speech {
+            speech.finish()?;
+        }
         let content = (self.begin + self.buffer.len()) / self.hop();
         while self.seek < content {
             results.push(self.window(self.window_frames().min(content - self.seek), cancel)?);
@@ -98,7 +111,12 @@ impl<'m> Sequential<'m> {
         let offset = self.seek as f64 / FRAMES_PER_SECOND;
         let first = (self.seek * self.hop() - self.begin).min(self.buffer.len());
         let samples = &self.buffer[first..(first + size * self.hop()).min(self.buffer.len())];
-        if self.listener.options.vad && self.thresholds.silent(samples) {
+        let (from, to) = (self.begin + first, self.begin + first + samples.len());
+        if self
+            .speech
+            .as_ref()
+            .is_some_and(|speech| speech.within(from..to).is_empty())
+        {
             return Ok(self.pass(size));
         }
         let features = self.features(size);
@@ -175,6 +193,9 @@ impl<'m> Sequential<'m> {
         let drop = (keep - self.begin).min(self.buffer.len());
         self.buffer.drain(..drop);
         self.begin += drop;
+        if let Some(speech) = &mut self.speech {
+            speech.forget(self.begin);
+        }
     }
 
     fn result(&self, segments: Vec<Segment>) -> WindowResult {
