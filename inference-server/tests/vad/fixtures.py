@@ -62,6 +62,14 @@ def sequence(rng):
     return values[:length]
 
 
+def regular(rng):
+    """Speech with pauses of two lengths, so that there are several longest ones to split it at."""
+    values = []
+    while len(values) < 150:
+        values += [60] * rng.randrange(4, 12) + [2] * rng.choice([3, 6])
+    return values
+
+
 def settings(rng):
     threshold = rng.choice([0.5, 0.5, 0.25, 0.75, 0.125, 0.03125, 1.0])
     pad = rng.choice([30, 0, 7, 100, 400])
@@ -90,10 +98,13 @@ class Said:
         return torch.tensor(next(self.values))
 
 
-def case(rng):
-    numerators = sequence(rng)
+def case(rng, split):
+    numerators = regular(rng) if split else sequence(rng)
     values = [n / 64 for n in numerators]
     chosen, max_speech = settings(rng)
+    if split:
+        chosen["min_silence_duration_ms"] = 2000
+        max_speech = max_speech or 3.0
     samples = len(values) * FRAME - (rng.choice([0, 1, 200, 511]) if values else 0)
     found = silero.get_speech_timestamps_from_probs(
         values,
@@ -131,4 +142,4 @@ def write(name, rows):
 if __name__ == "__main__":
     write("probabilities.json", list(recordings()))
     rng = random.Random(0)
-    write("spans.json", [case(rng) for _ in range(200)])
+    write("spans.json", [case(rng, split=number % 8 == 0) for number in range(200)])
