@@ -2,18 +2,29 @@
 //! Knows containers and sample rates; knows nothing of Whisper. Bad input is an [`AudioError`], never a panic.
 //!
 //! ```text
-//! bytes --wav | flac | linear16--> mono at its own rate --resample--> mono at 16 kHz
+//!                        wav | raw
+//! bytes --sniff-->          |           --> interleaved at their own rate --mix, resample--> 16 kHz
+//!                  container --> demux
 //! ```
 //!
-//! A file that is here in whole and one that arrives in pieces take the same way, so both give the same samples.
+//! A file that is here in whole and one that arrives in pieces take the same way, so both give the same samples. Only an
+//! MP4 file whose index is at its end can be decoded in whole alone.
 
 use std::time::Duration;
 
+mod container;
+mod demux;
 mod error;
-mod flac;
-mod linear16;
+mod matroska;
 mod mix;
+mod mp4;
+mod ogg;
+mod opus;
+mod output;
+mod pcm;
+mod raw;
 mod resample;
+mod sniff;
 mod stream;
 mod wav;
 
@@ -21,7 +32,11 @@ mod wav;
 mod tests;
 
 pub use error::AudioError;
-pub use stream::{AudioStream, StreamEncoding};
+pub use mix::Channels;
+pub use stream::{AudioStream, ChannelStream, StreamEncoding};
+
+use output::Output;
+use sniff::{Kind, Told};
 
 /// The rate at which every later stage works, in Hz.
 pub const SAMPLE_RATE: u32 = 16_000;
@@ -52,13 +67,30 @@ impl From<Vec<f32>> for Pcm16k {
     }
 }
 
-/// Decodes a whole WAV or FLAC file (told by content), mixes it to mono and resamples it to 16 kHz.
+/// Decodes a whole file of any kind that we read (told by content), mixes it to mono and resamples it to 16 kHz.
 ///
 /// Memory is bounded by `max` and by the bytes given, never by what a header claims. A file without a single sample is
 /// valid and gives no samples; no bytes at all is [`AudioError::Empty`].
 pub fn decode(bytes: &[u8], max: Duration) -> Result<Pcm16k, AudioError> {
-    let mut stream = AudioStream::new(StreamEncoding::File, max)?;
-    let mut samples = stream.push(bytes)?;
-    samples.extend(stream.finish()?);
-    Ok(Pcm16k(samples))
+    let mut lanes = decode_channels(bytes, Channels::Mix, max)?;
+    Ok(lanes.pop().unwrap_or_default())
+}
+
+/// As [`decode`], one element for each channel that comes out.
+pub fn decode_channels(bytes: &[u8], channels: Channels, max: Duration) -> Result<Vec<Pcm16k>, AudioError> {
+    let lanes = if let Ok(Told::Kind(kind @ Kind::Mp4)) = sniff::tell(bytes, false) {
+        let mut output = Output::new(channels, max);
+        container::whole(kind, bytes, &mut output)?;
+        output.finish()?
+    } else {
+        let mut stream = ChannelStream::new(StreamEncoding::File, channels, max)?;
+        let mut lanes = stream.push(bytes)?;
+        let tail = stream.finish()?;
+        lanes.resize(tail.len(), Vec::new());
+        for (lane, tail) in lanes.iter_mut().zip(tail) {
+            lane.extend(tail);
+        }
+        lanes
+    };
+    Ok(lanes.into_iter().map(Pcm16k).collect())
 }

@@ -37,7 +37,7 @@ pub struct Cli {
 pub enum Command {
     /// Serve a model over gRPC and an OpenAI-compatible HTTP API.
     Serve(Box<ServeArgs>),
-    /// Write the transcript of one audio file (WAV or FLAC) to standard output.
+    /// Write the transcript of one audio file to standard output.
     Transcribe(TranscribeArgs),
     /// Describe a model directory: architecture, languages, files, digest.
     Inspect(InspectArgs),
@@ -156,7 +156,7 @@ pub struct ServeArgs {
 /// The flags of `transcribe`.
 #[derive(Debug, Args)]
 pub struct TranscribeArgs {
-    /// A WAV or FLAC file
+    /// An audio file: WAV, FLAC, MP3, AAC, M4A, Ogg, Opus or WebM
     file: PathBuf,
     /// Directory of the model [default: the bundled whisper-nano-digits]
     #[arg(long, env = "PARLANCE_MODEL", value_name = "DIR")]

@@ -377,7 +377,7 @@ fn the_command_writes_the_transcript_and_nothing_else() {
     let no_audio =
         transcribe::run(&request(directory().join("README.md"), Format::Text), &mut out).unwrap_err();
     assert!(
-        no_audio.to_string().contains("README.md: not a WAV or FLAC file"),
+        no_audio.to_string().contains("README.md: not a WAV, FLAC, MP3"),
         "{no_audio}"
     );
     let nowhere = transcribe::run(&request("/nowhere.wav".into(), Format::Text), &mut out).unwrap_err();

@@ -9,7 +9,7 @@ pub enum AudioError {
     #[error("the audio is empty")]
     Empty,
     /// The bytes are no container that we read; the field says what they look like.
-    #[error("not a WAV or FLAC file: {0}")]
+    #[error("not a WAV, FLAC, MP3, AAC, M4A, MP4, Ogg, Opus, WebM or Matroska file: {0}")]
     Unrecognised(String),
     /// The container is one of ours, its content is not usable.
     #[error("cannot decode the audio: {0}")]

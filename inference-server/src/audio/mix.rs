@@ -1,4 +1,4 @@
-//! Interleaved samples in; one mono channel out, finite and in [-1, 1].
+//! Interleaved samples in; one mono channel out, or each channel by itself; finite and in [-1, 1].
 
 use super::AudioError;
 
@@ -43,12 +43,46 @@ pub(super) fn sane(sample: f32) -> f32 {
     }
 }
 
-/// The mean of each frame's channels.
-pub(super) fn mono(interleaved: &[f32], channels: u16) -> Vec<f32> {
-    let channels = usize::from(channels.max(1));
-    let scale = 1.0 / channels as f32;
-    interleaved
-        .chunks_exact(channels)
-        .map(|frame| frame.iter().copied().map(sane).sum::<f32>() * scale)
-        .collect()
+/// Which channels come out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Channels {
+    /// One: the mean of all.
+    #[default]
+    Mix,
+    /// Each by itself, in the order of the file; at most [`Channels::MOST`].
+    Each,
+}
+
+impl Channels {
+    /// The most channels that are decoded each by itself.
+    pub const MOST: u16 = 8;
+
+    /// How many come out of so many.
+    pub(super) fn out_of(self, channels: u16) -> Result<usize, AudioError> {
+        match self {
+            Channels::Mix => Ok(1),
+            Channels::Each if channels <= Self::MOST => Ok(usize::from(channels)),
+            Channels::Each => Err(AudioError::Unsupported(format!(
+                "{channels} channels are too many to transcribe each by itself, {} are the most; \
+                 mix them, or leave some out",
+                Self::MOST
+            ))),
+        }
+    }
+
+    /// What comes out, channel by channel.
+    pub(super) fn pick(self, interleaved: &[f32], channels: u16) -> Vec<Vec<f32>> {
+        let channels = usize::from(channels.max(1));
+        let frames = interleaved.chunks_exact(channels);
+        match self {
+            Channels::Mix => {
+                let scale = 1.0 / channels as f32;
+                let mean = |frame: &[f32]| frame.iter().copied().map(sane).sum::<f32>() * scale;
+                vec![frames.map(mean).collect()]
+            }
+            Channels::Each => (0..channels)
+                .map(|channel| frames.clone().map(|frame| sane(frame[channel])).collect())
+                .collect(),
+        }
+    }
 }

@@ -43,11 +43,6 @@ impl Resampler {
         })
     }
 
-    /// Input samples so far.
-    pub(super) fn received(&self) -> u64 {
-        self.received
-    }
-
     pub(super) fn push(&mut self, samples: Vec<f32>) -> Result<Vec<f32>, AudioError> {
         self.received += samples.len() as u64;
         let out = match &mut self.engine {

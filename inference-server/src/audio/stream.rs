@@ -1,184 +1,210 @@
-//! Bytes of WAV, FLAC or raw samples, cut anywhere, in; 16 kHz mono samples out as they become available.
-//! Holds no more than a header, a step of the resampler and a FLAC frame; never the audio.
+//! Bytes of a file or of raw samples, cut anywhere, in; 16 kHz samples out as they become available.
+//! Holds no more than a header, a step of the resampler and what a decoder needs; never the audio.
 
 use std::time::Duration;
 
-use super::{AudioError, flac::Flac, linear16::Linear16, resample::Resampler, wav::Wav};
+use super::{
+    AudioError, Channels,
+    container::Container,
+    output::{Lanes, Output},
+    pcm::Sample,
+    raw::Raw,
+    sniff::{self, Kind, Told},
+    wav::Wav,
+};
 
-/// Bytes that are enough to tell the containers apart, other people's included.
-const SNIFF: usize = 12;
 /// Bytes handed on at once, so that one big push does not need its size again in every stage.
 const PIECE: usize = 64 * 1024;
 
 /// How the bytes of an [`AudioStream`] are encoded.
+///
+/// Raw encodings have no header: `sample_rate` is in samples a second and channel (Hz), `channels` are interleaved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(
+    missing_docs,
+    reason = "the fields are the same in every variant, and said above"
+)]
 pub enum StreamEncoding {
-    /// A WAV or FLAC file, told by its first bytes.
+    /// A file of any kind that we read, told by its first bytes.
     File,
-    /// Headerless signed 16-bit little-endian samples, channels interleaved.
-    Linear16 {
-        /// Samples a second and channel, in Hz.
-        sample_rate: u32,
-        /// Channels, interleaved.
-        channels: u16,
-    },
+    /// Raw signed 16-bit little-endian samples.
+    Linear16 { sample_rate: u32, channels: u16 },
+    /// Raw signed 24-bit little-endian samples, in three bytes each.
+    Linear24 { sample_rate: u32, channels: u16 },
+    /// Raw signed 32-bit little-endian samples.
+    Linear32 { sample_rate: u32, channels: u16 },
+    /// Raw 32-bit little-endian floats, 1 at full scale.
+    Float32 { sample_rate: u32, channels: u16 },
+    /// Raw unsigned 8-bit samples, 128 for silence.
+    Unsigned8 { sample_rate: u32, channels: u16 },
+    /// Raw G.711 mu-law, the telephone's code in North America and Japan.
+    MuLaw { sample_rate: u32, channels: u16 },
+    /// Raw G.711 A-law, the telephone's code elsewhere.
+    ALaw { sample_rate: u32, channels: u16 },
 }
 
-/// Bytes of WAV, FLAC or raw samples, cut anywhere, to 16 kHz mono samples as they become available.
+/// Bytes of a file or of raw samples, cut anywhere, to 16 kHz mono samples as they become available.
 ///
 /// After an error the stream is spent: drop it.
-pub struct AudioStream {
-    source: Source,
-    resampler: Option<Resampler>,
-    max: Duration,
-}
-
-enum Source {
-    Unknown(Vec<u8>),
-    Wav(Wav),
-    Flac(Flac),
-    Linear16(Linear16),
-}
+pub struct AudioStream(ChannelStream);
 
 impl AudioStream {
     /// A stream that refuses audio longer than `max`.
     pub fn new(encoding: StreamEncoding, max: Duration) -> Result<Self, AudioError> {
-        let source = match encoding {
-            StreamEncoding::File => Source::Unknown(Vec::new()),
-            StreamEncoding::Linear16 {
-                sample_rate,
-                channels,
-            } => Source::Linear16(Linear16::new(sample_rate, channels)?),
-        };
-        Ok(AudioStream {
-            source,
-            resampler: None,
-            max,
-        })
+        ChannelStream::new(encoding, Channels::Mix, max).map(AudioStream)
     }
 
     /// Takes the next bytes; returns the samples that are ready (possibly none yet).
     pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<f32>, AudioError> {
-        let mut out = Vec::new();
-        for piece in bytes.chunks(PIECE) {
-            out.extend(self.push_piece(piece)?);
-        }
-        Ok(out)
+        self.0.push(bytes).map(only)
     }
 
     /// No more bytes: returns the samples still inside.
     ///
     /// Here a file turns out to be empty, no audio, or shorter than its header promises.
-    pub fn finish(mut self) -> Result<Vec<f32>, AudioError> {
-        let (tail, promised) = match &mut self.source {
-            Source::Unknown(start) if start.is_empty() => return Err(AudioError::Empty),
-            Source::Unknown(start) => return Err(unrecognised(start)),
-            Source::Wav(wav) => (wav.finish()?, wav.promised()),
-            Source::Flac(flac) => (flac.finish()?, flac.promised()),
-            Source::Linear16(_) => (Vec::new(), None),
-        };
-        let mut out = self.resample(tail)?;
-        let Some(resampler) = self.resampler else {
-            return Ok(out);
-        };
-        let (rate, present) = (self.source.rate().unwrap_or(0), resampler.received());
-        if let Some(promised) = promised.filter(|&promised| present < promised) {
-            return Err(AudioError::truncated(promised, present, rate));
-        }
-        out.extend(resampler.finish()?);
-        Ok(out)
+    pub fn finish(self) -> Result<Vec<f32>, AudioError> {
+        self.0.finish().map(only)
     }
+}
 
-    fn push_piece(&mut self, bytes: &[u8]) -> Result<Vec<f32>, AudioError> {
-        let mono = match &mut self.source {
-            Source::Unknown(start) => {
-                start.extend_from_slice(bytes);
-                if start.len() < SNIFF {
-                    return Ok(Vec::new());
-                }
-                let start = std::mem::take(start);
-                self.source = Source::told_by(&start)?;
-                return self.push_piece(&start);
+/// The samples of a mix.
+fn only(mut lanes: Lanes) -> Vec<f32> {
+    lanes.pop().unwrap_or_default()
+}
+
+/// As [`AudioStream`], with a say in which channels come out.
+pub struct ChannelStream {
+    source: Source,
+    output: Output,
+}
+
+enum Source {
+    Unknown {
+        start: Vec<u8>,
+        /// Bytes of a tag that are still to come.
+        skip: u64,
+        tagged: bool,
+    },
+    Wav {
+        wav: Wav,
+        begun: bool,
+    },
+    Container(Container),
+    Raw(Raw),
+}
+
+impl ChannelStream {
+    /// A stream that refuses audio longer than `max`.
+    pub fn new(encoding: StreamEncoding, channels: Channels, max: Duration) -> Result<Self, AudioError> {
+        let mut output = Output::new(channels, max);
+        let source = match raw(encoding) {
+            None => Source::Unknown {
+                start: Vec::new(),
+                skip: 0,
+                tagged: false,
+            },
+            Some((sample, rate, channels)) => {
+                let raw = Raw::new(sample, rate, channels)?;
+                output.begin(raw.shape(), None)?;
+                Source::Raw(raw)
             }
-            Source::Wav(wav) => wav.push(bytes)?,
-            Source::Flac(flac) => flac.push(bytes)?,
-            Source::Linear16(raw) => raw.push(bytes),
         };
-        self.resample(mono)
+        Ok(ChannelStream { source, output })
     }
 
-    /// Refuses what is too long as soon as that is known: by the header, or by the samples so far.
-    fn resample(&mut self, mono: Vec<f32>) -> Result<Vec<f32>, AudioError> {
-        let Some(rate) = self.source.rate() else {
-            return Ok(Vec::new());
-        };
-        let resampler = match &mut self.resampler {
-            Some(resampler) => resampler,
-            none => none.insert(Resampler::new(rate)?),
-        };
-        let most = (self.max.as_secs_f64() * f64::from(rate)).ceil() as u64;
-        let so_far = resampler.received() + mono.len() as u64;
-        if so_far.max(self.source.promised().unwrap_or(0)) > most {
-            return Err(AudioError::TooLong { max: self.max });
+    /// Takes the next bytes; returns the samples that are ready, one vector or one for each channel, all of one length.
+    /// The channels of a file are known, and there are vectors for them, once its header has been read.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<Vec<f32>>, AudioError> {
+        for piece in bytes.chunks(PIECE) {
+            self.push_piece(piece)?;
         }
-        resampler.push(mono)
+        Ok(self.output.ready())
+    }
+
+    /// No more bytes: returns the samples still inside, in vectors as [`ChannelStream::push`] does.
+    ///
+    /// Here a file turns out to be empty, no audio, or shorter than its header promises.
+    pub fn finish(mut self) -> Result<Vec<Vec<f32>>, AudioError> {
+        match &mut self.source {
+            Source::Unknown { start, tagged, .. } => {
+                return Err(match (start.is_empty(), *tagged) {
+                    (true, false) => AudioError::Empty,
+                    (true, true) => {
+                        AudioError::Malformed("there is no audio behind the file's tag".to_owned())
+                    }
+                    (false, _) => sniff::unrecognised(start),
+                });
+            }
+            Source::Wav { wav, .. } => wav.finish()?,
+            Source::Container(container) => container.finish(&mut self.output)?,
+            Source::Raw(_) => {}
+        }
+        self.output.finish()
+    }
+
+    fn push_piece(&mut self, bytes: &[u8]) -> Result<(), AudioError> {
+        match &mut self.source {
+            Source::Unknown { .. } => self.sniff(bytes),
+            Source::Wav { wav, begun } => {
+                let samples = wav.push(bytes)?;
+                if let Some(shape) = wav.shape().filter(|_| !*begun) {
+                    *begun = true;
+                    self.output.begin(shape, wav.promised())?;
+                }
+                self.output.take(&samples)
+            }
+            Source::Container(container) => container.push(bytes, &mut self.output),
+            Source::Raw(raw) => {
+                let samples = raw.push(bytes);
+                self.output.take(&samples)
+            }
+        }
+    }
+
+    /// Skips tags until the first bytes of the file itself are there, then hands them to its reader.
+    fn sniff(&mut self, bytes: &[u8]) -> Result<(), AudioError> {
+        let Source::Unknown { start, skip, tagged } = &mut self.source else {
+            return Ok(());
+        };
+        start.extend_from_slice(bytes);
+        let kind = loop {
+            let skipped = start.len().min(usize::try_from(*skip).unwrap_or(usize::MAX));
+            start.drain(..skipped);
+            *skip -= skipped as u64;
+            if *skip > 0 {
+                return Ok(());
+            }
+            match sniff::tell(start, *tagged)? {
+                Told::More => return Ok(()),
+                Told::Skip(length) => (*skip, *tagged) = (length, true),
+                Told::Kind(kind) => break kind,
+            }
+        };
+        let start = std::mem::take(start);
+        self.source = match kind {
+            Kind::Wav => Source::Wav {
+                wav: Wav::new(),
+                begun: false,
+            },
+            kind => Source::Container(Container::new(kind)?),
+        };
+        self.push_piece(&start)
     }
 }
 
-impl Source {
-    /// `start` holds at least [`SNIFF`] bytes.
-    fn told_by(start: &[u8]) -> Result<Self, AudioError> {
-        if start.starts_with(b"RIFF") && &start[8..12] == b"WAVE" {
-            Ok(Source::Wav(Wav::new()))
-        } else if start.starts_with(b"fLaC") {
-            Ok(Source::Flac(Flac::new()?))
-        } else {
-            Err(unrecognised(start))
-        }
-    }
-
-    /// Hz; `None` while the header is not complete.
-    fn rate(&self) -> Option<u32> {
-        match self {
-            Source::Unknown(_) => None,
-            Source::Wav(wav) => wav.rate(),
-            Source::Flac(flac) => flac.rate(),
-            Source::Linear16(raw) => Some(raw.rate()),
-        }
-    }
-
-    /// The number of frames that the header claims, if it makes a claim.
-    fn promised(&self) -> Option<u64> {
-        match self {
-            Source::Unknown(_) | Source::Linear16(_) => None,
-            Source::Wav(wav) => wav.promised(),
-            Source::Flac(flac) => flac.promised(),
-        }
-    }
-}
-
-/// Names what the bytes look like, so that the sender knows what to convert from.
-fn unrecognised(start: &[u8]) -> AudioError {
-    let at = |offset: usize, magic: &[u8]| start.get(offset..).is_some_and(|rest| rest.starts_with(magic));
-    let guess = if b"RIFF".starts_with(start)
-        || b"fLaC".starts_with(start)
-        || at(0, b"RIFF") && start.len() < SNIFF
-    {
-        "the file ends within its first bytes"
-    } else if at(0, b"ID3") || (start.len() > 1 && start[0] == 0xff && start[1] & 0xe0 == 0xe0) {
-        "it looks like MP3 or AAC"
-    } else if at(0, b"OggS") {
-        "it looks like Ogg (Opus or Vorbis)"
-    } else if at(4, b"ftyp") {
-        "it looks like MP4 or M4A"
-    } else if at(0, b"\x1a\x45\xdf\xa3") {
-        "it looks like WebM or Matroska"
-    } else if at(0, b"RF64") || at(0, b"BW64") || at(0, b"RIFX") {
-        "it looks like a variant of WAV that is not supported (RF64, BW64 or RIFX)"
-    } else if at(0, b"FORM") {
-        "it looks like AIFF"
-    } else {
-        "its first bytes are those of neither"
+/// How raw samples are stored, their rate and their channels; `None` for a file.
+fn raw(encoding: StreamEncoding) -> Option<(Sample, u32, u16)> {
+    use StreamEncoding::*;
+    #[rustfmt::skip]
+    let raw = match encoding {
+        File => return None,
+        Linear16 { sample_rate, channels } => (Sample::Signed(2), sample_rate, channels),
+        Linear24 { sample_rate, channels } => (Sample::Signed(3), sample_rate, channels),
+        Linear32 { sample_rate, channels } => (Sample::Signed(4), sample_rate, channels),
+        Float32 { sample_rate, channels } => (Sample::Float32, sample_rate, channels),
+        Unsigned8 { sample_rate, channels } => (Sample::Unsigned8, sample_rate, channels),
+        MuLaw { sample_rate, channels } => (Sample::MuLaw, sample_rate, channels),
+        ALaw { sample_rate, channels } => (Sample::ALaw, sample_rate, channels),
     };
-    AudioError::Unrecognised(guess.to_owned())
+    Some(raw)
 }

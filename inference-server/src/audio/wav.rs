@@ -1,13 +1,10 @@
-//! Bytes of a WAV file, cut anywhere, in; mono samples at the file's rate out.
+//! Bytes of a WAV file, cut anywhere, in; interleaved samples at the file's rate out.
 //! Integers of 8 to 32 bits, floats of 32 and 64 bits, A-law and mu-law; allocates nothing by what a header claims.
 //!
-//! A reader of our own, since it must take bytes as they arrive, lengths that were never filled in (`ffmpeg -f wav -`
-//! writes 2^32-1, other programs 0), and a last frame that is not whole.
+//! A reader of our own: symphonia's takes neither lengths that were never filled in (`ffmpeg -f wav -` writes 2^32-1,
+//! other programs 0) nor a last frame that is not whole, and needs a thread to take bytes as they arrive.
 
-use super::{
-    AudioError,
-    mix::{self, Shape},
-};
+use super::{AudioError, mix::Shape, pcm::Sample};
 
 /// A `data` length from here on means "not known when the header was written".
 const UNKNOWN_LENGTH: u32 = 0x7fff_0000;
@@ -42,18 +39,7 @@ enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Format {
     shape: Shape,
-    encoding: Encoding,
-    /// Bytes of a sample as stored.
-    width: usize,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Encoding {
-    Unsigned8,
-    Signed,
-    Float,
-    ALaw,
-    MuLaw,
+    sample: Sample,
 }
 
 impl Wav {
@@ -67,10 +53,10 @@ impl Wav {
         }
     }
 
-    /// Hz; `None` until the samples begin.
-    pub(super) fn rate(&self) -> Option<u32> {
+    /// `None` until the samples begin.
+    pub(super) fn shape(&self) -> Option<Shape> {
         match self.state {
-            State::Data(_) | State::Done => self.format.map(|f| f.shape.rate),
+            State::Data(_) | State::Done => self.format.map(|f| f.shape),
             _ => None,
         }
     }
@@ -109,12 +95,12 @@ impl Wav {
                     let Some(format) = self.format else {
                         return Err(no_format());
                     };
-                    let frame = format.width * usize::from(format.shape.channels);
+                    let frame = format.sample.width() * usize::from(format.shape.channels);
                     let within = rest
                         .len()
                         .min(left.map_or(usize::MAX, |l| usize::try_from(l).unwrap_or(usize::MAX)));
                     let used = within - within % frame;
-                    format.read(&rest[..used], &mut samples);
+                    samples.extend(format.sample.read(&rest[..used]));
                     let left = left.map(|left| left - used as u64);
                     let next = if left.is_some_and(|left| left < frame as u64) {
                         State::Done
@@ -137,16 +123,13 @@ impl Wav {
             }
         }
         self.buffer.drain(..at);
-        Ok(match self.format {
-            Some(format) => mix::mono(&samples, format.shape.channels),
-            None => samples,
-        })
+        Ok(samples)
     }
 
     /// Nothing more comes; an incomplete last frame is dropped.
-    pub(super) fn finish(&mut self) -> Result<Vec<f32>, AudioError> {
+    pub(super) fn finish(&self) -> Result<(), AudioError> {
         match self.state {
-            State::Data(_) | State::Done => Ok(Vec::new()),
+            State::Data(_) | State::Done => Ok(()),
             _ => Err(AudioError::Malformed(
                 "the WAV file ends before its samples".to_owned(),
             )),
@@ -167,30 +150,11 @@ impl Wav {
                 if length >= UNKNOWN_LENGTH || unfinished {
                     return Ok(State::Data(None));
                 }
-                let frame = format.width as u64 * u64::from(format.shape.channels);
+                let frame = format.sample.width() as u64 * u64::from(format.shape.channels);
                 self.promised = Some(u64::from(length) / frame);
                 Ok(State::Data(Some(u64::from(length))))
             }
             _ => Ok(State::Skip(padded(length))),
-        }
-    }
-}
-
-impl Format {
-    /// Appends the samples of whole frames, interleaved, at full scale 1.
-    fn read(&self, bytes: &[u8], out: &mut Vec<f32>) {
-        let samples = bytes.chunks_exact(self.width);
-        match self.encoding {
-            Encoding::Unsigned8 => out.extend(samples.map(|b| (f32::from(b[0]) - 128.0) / 128.0)),
-            Encoding::Signed => out.extend(samples.map(signed)),
-            Encoding::Float if self.width == 4 => {
-                out.extend(samples.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
-            }
-            Encoding::Float => out.extend(
-                samples.map(|b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32),
-            ),
-            Encoding::ALaw => out.extend(samples.map(|b| a_law(b[0]))),
-            Encoding::MuLaw => out.extend(samples.map(|b| mu_law(b[0]))),
         }
     }
 }
@@ -227,55 +191,25 @@ fn format(chunk: &[u8]) -> Result<Format, AudioError> {
         tag => tag,
     };
     let width = usize::from(block) / usize::from(shape.channels);
-    let (encoding, widths) = match tag {
-        1 if bits <= 8 => (Encoding::Unsigned8, 1..=1),
-        1 => (Encoding::Signed, 2..=4),
-        3 if bits == 64 => (Encoding::Float, 8..=8),
-        3 => (Encoding::Float, 4..=4),
-        6 => (Encoding::ALaw, 1..=1),
-        7 => (Encoding::MuLaw, 1..=1),
+    let sample = match tag {
+        1 if bits <= 8 => Sample::Unsigned8,
+        1 => Sample::Signed(width.clamp(2, 4)),
+        3 if bits == 64 => Sample::Float64,
+        3 => Sample::Float32,
+        6 => Sample::ALaw,
+        7 => Sample::MuLaw,
         other => {
             return Err(AudioError::Unsupported(format!(
                 "a WAV file of format 0x{other:04x}"
             )));
         }
     };
-    let fits = widths.contains(&width) && usize::from(bits) <= 8 * width && bits > 0;
+    let fits = width == sample.width() && usize::from(bits) <= 8 * width && bits > 0;
     if !fits || usize::from(block) != width * usize::from(shape.channels) {
         return Err(AudioError::Malformed(format!(
             "a WAV file of {bits} bits a sample and {block} bytes a frame of {} channels",
             shape.channels
         )));
     }
-    Ok(Format {
-        shape,
-        encoding,
-        width,
-    })
-}
-
-/// Little-endian two's complement of 2 to 4 bytes; fewer bits than that are in the upper ones.
-fn signed(bytes: &[u8]) -> f32 {
-    let mut word = [0; 4];
-    word[4 - bytes.len()..].copy_from_slice(bytes);
-    i32::from_le_bytes(word) as f32 / 2_147_483_648.0
-}
-
-/// ITU-T G.711 A-law.
-fn a_law(byte: u8) -> f32 {
-    let byte = byte ^ 0x55;
-    let (exponent, mantissa) = (i32::from(byte >> 4 & 7), i32::from(byte & 15));
-    let magnitude = match exponent {
-        0 => (mantissa << 4) + 8,
-        _ => ((mantissa << 4) + 0x108) << (exponent - 1),
-    };
-    (if byte & 0x80 == 0 { -magnitude } else { magnitude }) as f32 / 32_768.0
-}
-
-/// ITU-T G.711 mu-law.
-fn mu_law(byte: u8) -> f32 {
-    let byte = !byte;
-    let (exponent, mantissa) = (i32::from(byte >> 4 & 7), i32::from(byte & 15));
-    let magnitude = (((mantissa << 3) + 0x84) << exponent) - 0x84;
-    (if byte & 0x80 == 0 { magnitude } else { -magnitude }) as f32 / 32_768.0
+    Ok(Format { shape, sample })
 }

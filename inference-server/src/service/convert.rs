@@ -39,35 +39,39 @@ pub(super) fn options(
 
 /// What the bytes of a stream are.
 pub(super) fn encoding(config: &proto::StreamingConfig) -> Result<StreamEncoding, Failure> {
-    let rate = config.sample_rate_hertz;
-    match proto::AudioEncoding::try_from(config.encoding) {
-        Ok(proto::AudioEncoding::Unspecified) if rate != 0 => Err(Failure::invalid(
-            "sample_rate_hertz",
-            "sample_rate_hertz is only for raw audio; a WAV or FLAC file says it itself",
-        )),
-        Ok(proto::AudioEncoding::Unspecified) if config.channels != 0 => Err(Failure::invalid(
-            "channels",
-            "channels is only for raw audio; a WAV or FLAC file says it itself",
-        )),
-        Ok(proto::AudioEncoding::Unspecified) => Ok(StreamEncoding::File),
-        Ok(proto::AudioEncoding::Linear16) if rate == 0 => Err(Failure::invalid(
-            "sample_rate_hertz",
-            "raw audio needs sample_rate_hertz",
-        )),
-        Ok(proto::AudioEncoding::Linear16) => {
-            let channels = u16::try_from(config.channels.max(1)).map_err(|_| {
-                Failure::invalid("channels", format!("{} channels are too many", config.channels))
-            })?;
-            Ok(StreamEncoding::Linear16 {
-                sample_rate: rate,
-                channels,
-            })
-        }
-        Err(_) => {
-            let message = format!("{} is not an encoding that this server knows", config.encoding);
-            Err(Failure::invalid("encoding", message))
+    use proto::AudioEncoding as Encoding;
+    let sample_rate = config.sample_rate_hertz;
+    let Ok(encoding) = Encoding::try_from(config.encoding) else {
+        let message = format!("{} is not an encoding that this server knows", config.encoding);
+        return Err(Failure::invalid("encoding", message));
+    };
+    let raw = encoding != Encoding::Unspecified;
+    for (field, value) in [("sample_rate_hertz", sample_rate), ("channels", config.channels)] {
+        if !raw && value != 0 {
+            let message = format!("{field} is only for raw audio; a file says it itself");
+            return Err(Failure::invalid(field, message));
         }
     }
+    if raw && sample_rate == 0 {
+        return Err(Failure::invalid(
+            "sample_rate_hertz",
+            "raw audio needs sample_rate_hertz",
+        ));
+    }
+    let channels = u16::try_from(config.channels.max(1))
+        .map_err(|_| Failure::invalid("channels", format!("{} channels are too many", config.channels)))?;
+    #[rustfmt::skip]
+    let encoding = match encoding {
+        Encoding::Unspecified => StreamEncoding::File,
+        Encoding::Linear16 => StreamEncoding::Linear16 { sample_rate, channels },
+        Encoding::Mulaw => StreamEncoding::MuLaw { sample_rate, channels },
+        Encoding::Alaw => StreamEncoding::ALaw { sample_rate, channels },
+        Encoding::Linear24 => StreamEncoding::Linear24 { sample_rate, channels },
+        Encoding::Linear32 => StreamEncoding::Linear32 { sample_rate, channels },
+        Encoding::Float32 => StreamEncoding::Float32 { sample_rate, channels },
+        Encoding::Unsigned8 => StreamEncoding::Unsigned8 { sample_rate, channels },
+    };
+    Ok(encoding)
 }
 
 /// A whole transcript.

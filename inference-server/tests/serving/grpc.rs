@@ -88,7 +88,7 @@ async fn what_cannot_be_transcribed_is_an_invalid_argument_that_names_the_field(
             None,
             b"this is no audio at all, only text".to_vec(),
             "audio",
-            "WAV or FLAC",
+            "WAV, FLAC, MP3",
         ),
         (None, Vec::new(), "audio", "empty"),
         (None, cut, "audio", ""),
