@@ -226,7 +226,7 @@ mod tests {
             (0, 0, 1, "channels"),
             (1, 0, 1, "sample_rate_hertz"),
             (1, 16000, 70_000, "channels"),
-            (7, 0, 0, "encoding"),
+            (99, 0, 0, "encoding"),
         ] {
             match config(encoding, rate, channels) {
                 Err(Failure::InvalidArgument { field: named, .. }) => {
