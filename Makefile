@@ -66,6 +66,10 @@ bench: build ## Run the benchmarks
 fidelity: build ## Compare transcripts with the reference implementation's
 	inference-server/tests/fidelity/run.sh $(ARGS)
 
+.PHONY: fuzz
+fuzz: ## Damage audio files and decode them for MINUTES=10, longer than 'make test' does
+	FUZZ_MINUTES=$(or $(MINUTES),10) cargo test --workspace --release --locked --test audio_fuzz -- --nocapture
+
 .PHONY: train
 train: ## Train the bundled model again
 	models/train/run.sh $(ARGS)

@@ -30,6 +30,10 @@ pub fn router(transcriber: Arc<Transcriber>) -> Router {
             "/v1/audio/transcriptions",
             post(transcriptions::create).layer(limit),
         )
+        .route(
+            "/v1/audio/translations",
+            post(transcriptions::translate).layer(limit),
+        )
         .route("/v1/models", get(models))
         .route("/v1/models/{name}", get(model))
         .route("/health/live", get(async || Json(json!({ "status": "live" }))))

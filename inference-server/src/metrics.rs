@@ -27,6 +27,7 @@ pub enum Api {
     Transcribe,
     StreamingTranscribe,
     HttpTranscriptions,
+    HttpTranslations,
 }
 
 impl Api {
@@ -36,6 +37,7 @@ impl Api {
             Api::Transcribe => "Transcribe",
             Api::StreamingTranscribe => "StreamingTranscribe",
             Api::HttpTranscriptions => "HttpTranscriptions",
+            Api::HttpTranslations => "HttpTranslations",
         }
     }
 }

@@ -2,9 +2,12 @@
 
 use std::{fmt::Write, time::Duration};
 
-use serde::Serialize;
+use serde_json::{Value, json};
 
-use crate::pipeline::{Segment, Transcript};
+use crate::{
+    pipeline::{Segment, Task, Transcript, Word},
+    text::languages,
+};
 
 /// The shapes in which a transcript is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,41 +48,66 @@ pub fn render(transcript: &Transcript, format: Format) -> String {
     }
 }
 
-/// The names and units of OpenAI's `verbose_json`: seconds, and probabilities as the model gives them.
+/// The names and units of OpenAI's `verbose_json`, with the words where they were asked for.
 fn json(transcript: &Transcript) -> String {
-    #[derive(Serialize)]
-    struct Json<'t> {
-        text: &'t str,
-        language: &'t str,
-        duration: f64,
-        segments: Vec<JsonSegment<'t>>,
-    }
-    #[derive(Serialize)]
-    struct JsonSegment<'t> {
-        start: f64,
-        end: f64,
-        text: &'t str,
-        avg_logprob: f32,
-        no_speech_prob: f32,
-    }
-    let seconds = |time: Duration| time.as_millis() as f64 / 1000.0;
-    let segments = transcript.segments.iter().map(|segment| JsonSegment {
-        start: seconds(segment.start),
-        end: seconds(segment.end),
-        text: &segment.text,
-        avg_logprob: segment.avg_logprob,
-        no_speech_prob: segment.no_speech_prob,
+    verbose(transcript, Task::Transcribe, true).to_string() + "\n"
+}
+
+/// A transcript as OpenAI's `verbose_json`: times in seconds, probabilities as the model gives them. Words are on top, as
+/// there; the segments are left out where only words are wanted.
+pub fn verbose(transcript: &Transcript, task: Task, segments: bool) -> Value {
+    let words: Vec<&Word> = transcript
+        .segments
+        .iter()
+        .flat_map(|segment| &segment.words)
+        .collect();
+    let mut json = json!({
+        "task": task.name(),
+        "language": languages::name(&transcript.language),
+        "duration": seconds(transcript.audio_duration),
+        "text": transcript.text,
+        "usage": usage(transcript),
     });
-    let json = Json {
-        text: &transcript.text,
-        language: &transcript.language,
-        duration: seconds(transcript.audio_duration),
-        segments: segments.collect(),
-    };
-    // Strings and finite numbers always serialise.
-    serde_json::to_string(&json)
-        .map(|json| json + "\n")
-        .unwrap_or_default()
+    if segments {
+        json["segments"] = transcript.segments.iter().enumerate().map(segment).collect();
+    }
+    if !words.is_empty() {
+        json["words"] = words.into_iter().map(word).collect();
+    }
+    json
+}
+
+/// What OpenAI bills: whole seconds of audio.
+pub fn usage(transcript: &Transcript) -> Value {
+    json!({ "type": "duration", "seconds": transcript.audio_duration.as_secs_f64().ceil() as u64 })
+}
+
+fn segment((id, segment): (usize, &Segment)) -> Value {
+    json!({
+        "id": id,
+        "seek": segment.seek,
+        "start": seconds(segment.start),
+        "end": seconds(segment.end),
+        "text": format!(" {}", segment.text),
+        "tokens": segment.tokens,
+        "temperature": rounded(segment.temperature),
+        "avg_logprob": segment.avg_logprob,
+        "compression_ratio": segment.compression_ratio,
+        "no_speech_prob": segment.no_speech_prob,
+    })
+}
+
+fn word(word: &Word) -> Value {
+    json!({ "word": word.text.trim(), "start": seconds(word.start), "end": seconds(word.end) })
+}
+
+fn seconds(time: Duration) -> f64 {
+    time.as_millis() as f64 / 1000.0
+}
+
+/// 0.2 and not 0.20000000298.
+fn rounded(value: f32) -> f64 {
+    (f64::from(value) * 1000.0).round() / 1000.0
 }
 
 fn srt(segments: &[Segment]) -> String {
@@ -135,9 +163,15 @@ mod tests {
         let segment = |start, end, text: &str| Segment {
             start: Duration::from_millis(start),
             end: Duration::from_millis(end),
+            seek: 3000,
             text: text.to_owned(),
             tokens: vec![1, 2],
-            words: vec![],
+            words: vec![Word {
+                start: Duration::from_millis(start),
+                end: Duration::from_millis(end),
+                text: " word,".to_owned(),
+                probability: 0.5,
+            }],
             temperature: 0.0,
             compression_ratio: 1.25,
             avg_logprob: -0.5,
@@ -172,9 +206,21 @@ mod tests {
     fn json_has_seconds_and_all_segments() {
         let json: serde_json::Value = serde_json::from_str(&render(&transcript(), Format::Json)).unwrap();
         assert_eq!(json["duration"], 3662.5);
-        assert_eq!(json["language"], "en");
+        assert_eq!(json["language"], "english");
+        assert_eq!(json["usage"], json!({ "type": "duration", "seconds": 3663 }));
+        assert_eq!(json["segments"][1]["seek"], 3000);
+        assert_eq!(
+            json["words"][0],
+            json!({ "word": "word,", "start": 0.2, "end": 1.5 })
+        );
         assert_eq!(json["segments"][1]["end"], 3661.004);
         assert_eq!(json["segments"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn segments_are_left_out_where_only_words_are_wanted() {
+        let json = verbose(&transcript(), Task::Translate, false);
+        assert!(json.get("segments").is_none() && json["task"] == "translate");
     }
 
     #[test]

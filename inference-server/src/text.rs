@@ -4,6 +4,8 @@ use std::{collections::HashSet, path::Path};
 
 use tokenizers::Tokenizer;
 
+pub mod languages;
+
 /// A model's tokenizer.
 pub struct Vocabulary {
     tokenizer: Tokenizer,

@@ -5,6 +5,8 @@
 //! fails is written to a file, whose name the failure tells. A panic within a decoder that is not ours is caught by the
 //! server, so it does not fail the test; it is counted and told.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on says so
+
 use std::{
     alloc::System,
     backtrace::Backtrace,

@@ -10,8 +10,8 @@ use tokio_util::bytes::Bytes;
 
 use crate::status::Failure;
 
-/// The longest value of a field that is not the file.
-const MAX_VALUE: usize = 1024;
+/// The longest value of a field that is not the file, in bytes: a prompt that fills the decoder is shorter.
+const MAX_VALUE: usize = 16 * 1024;
 
 /// What the answer looks like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,17 +19,30 @@ pub(super) enum ResponseFormat {
     /// `{"text": ...}`
     #[default]
     Json,
+    /// Everything that is known, as one JSON object.
+    VerboseJson,
     /// The text alone.
     Text,
+    /// SubRip subtitles.
+    Srt,
+    /// WebVTT subtitles.
+    Vtt,
 }
 
 /// A form that can be followed.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Form {
     pub(super) file: Bytes,
     pub(super) model: Option<String>,
     pub(super) language: Option<String>,
+    /// Text that comes before the audio.
+    pub(super) prompt: Option<String>,
+    /// 0 to 1.
+    pub(super) temperature: f32,
     pub(super) response_format: ResponseFormat,
+    /// `timestamp_granularities[]`: of words, of segments.
+    pub(super) words: bool,
+    pub(super) segments: bool,
 }
 
 /// Reads the whole form, `limit` bytes at most.
@@ -42,7 +55,7 @@ pub(super) async fn read(mut multipart: Multipart, limit: usize) -> Result<Form,
     let mut seen: Vec<String> = Vec::new();
     while let Some(field) = multipart.next_field().await.map_err(broken)? {
         let name = shorten(field.name().unwrap_or_default());
-        if seen.contains(&name) {
+        if seen.contains(&name) && !GRANULARITIES.contains(&name.as_str()) {
             return Err(Failure::invalid(&name, format!("the form has {name:?} twice")));
         }
         if name == "file" {
@@ -63,14 +76,19 @@ pub(super) async fn read(mut multipart: Multipart, limit: usize) -> Result<Form,
             "the form has no \"file\" with the audio",
         ));
     }
+    check(&form)?;
     Ok(form)
 }
 
+/// A list: the one field that may be there more than once. Some clients leave the brackets out.
+const GRANULARITIES: [&str; 2] = ["timestamp_granularities[]", "timestamp_granularities"];
+
 fn known(name: &str) -> bool {
-    matches!(
-        name,
-        "model" | "language" | "response_format" | "temperature" | "stream"
-    )
+    GRANULARITIES.contains(&name)
+        || matches!(
+            name,
+            "model" | "language" | "prompt" | "response_format" | "temperature" | "stream"
+        )
 }
 
 fn set(form: &mut Form, name: &str, value: String) -> Result<(), Failure> {
@@ -83,15 +101,39 @@ fn set(form: &mut Form, name: &str, value: String) -> Result<(), Failure> {
     match name {
         "model" => form.model = Some(value),
         "language" => form.language = Some(value),
-        "response_format" => match value.as_str() {
-            "json" => form.response_format = ResponseFormat::Json,
-            "text" => form.response_format = ResponseFormat::Text,
-            _ => return refused("json and text are"),
+        "prompt" => form.prompt = Some(value),
+        "response_format" => {
+            form.response_format = match value.as_str() {
+                "json" => ResponseFormat::Json,
+                "verbose_json" => ResponseFormat::VerboseJson,
+                "text" => ResponseFormat::Text,
+                "srt" => ResponseFormat::Srt,
+                "vtt" => ResponseFormat::Vtt,
+                _ => return refused("json, verbose_json, text, srt and vtt are"),
+            }
+        }
+        "temperature" => match value.parse() {
+            Ok(temperature) if (0.0..=1.0).contains(&temperature) => form.temperature = temperature,
+            _ => return refused("numbers from 0 to 1 are"),
         },
-        // Decoding is greedy, which is what a temperature of 0 asks for.
-        "temperature" if value.parse() != Ok(0.0) => return refused("0 is"),
         "stream" if value != "false" => return refused("false is"),
+        _ if GRANULARITIES.contains(&name) => match value.as_str() {
+            "word" => form.words = true,
+            "segment" => form.segments = true,
+            _ => return refused("word and segment are"),
+        },
         _ => {}
+    }
+    Ok(())
+}
+
+/// What contradicts itself only as a whole.
+fn check(form: &Form) -> Result<(), Failure> {
+    if form.words && form.response_format != ResponseFormat::VerboseJson {
+        return Err(Failure::invalid(
+            GRANULARITIES[0],
+            "timestamp_granularities[] needs response_format verbose_json",
+        ));
     }
     Ok(())
 }

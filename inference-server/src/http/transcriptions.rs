@@ -1,4 +1,5 @@
-//! `POST /v1/audio/transcriptions`: an uploaded form in; the transcript as JSON or text out.
+//! `POST /v1/audio/transcriptions` and `/v1/audio/translations`: an uploaded form in; the transcript in the format that it
+//! asks for out.
 //! A place in the queue comes first, so that no more uploads are in memory at a time than there are places.
 
 use std::{sync::Arc, time::Duration};
@@ -19,6 +20,8 @@ use crate::{
     admission::Place,
     call::{self, Call},
     metrics::Api,
+    pipeline::{Options, Task, Transcript},
+    render::{self, Format},
     status::{Code, Failure},
     transcriber::Transcriber,
 };
@@ -26,19 +29,29 @@ use crate::{
 /// How long the rest of a refused upload is thrown away, so that the client gets to read why.
 const DISCARD_TIME: Duration = Duration::from_secs(5);
 
+/// The words in the language that is spoken.
 pub(super) async fn create(State(transcriber): State<Arc<Transcriber>>, request: Request) -> Response {
+    let task = transcriber.settings().options.task;
+    respond(transcriber, request, Api::HttpTranscriptions, task).await
+}
+
+/// The words in English.
+pub(super) async fn translate(State(transcriber): State<Arc<Transcriber>>, request: Request) -> Response {
+    respond(transcriber, request, Api::HttpTranslations, Task::Translate).await
+}
+
+async fn respond(transcriber: Arc<Transcriber>, request: Request, api: Api, task: Task) -> Response {
     let time = transcriber.settings().timeout;
-    let mut call = Call::begin(
-        transcriber.metrics().clone(),
-        Api::HttpTranscriptions,
-        request.headers(),
-        time,
-    );
+    let mut call = Call::begin(transcriber.metrics().clone(), api, request.headers(), time);
     let id = call::header_value(call.request_id());
     let answer = match transcriber.enter() {
         Ok(place) => {
             let deadline = call.deadline();
-            let answer = timeout_at(deadline.into(), answer(&transcriber, request, place, &mut call)).await;
+            let answer = timeout_at(
+                deadline.into(),
+                answer(&transcriber, request, task, place, &mut call),
+            )
+            .await;
             answer.unwrap_or_else(|_| Err(Failure::deadline("the request was served")))
         }
         Err(failure) => {
@@ -64,6 +77,7 @@ pub(super) async fn create(State(transcriber): State<Arc<Transcriber>>, request:
 async fn answer(
     transcriber: &Transcriber,
     request: Request,
+    task: Task,
     place: Place,
     call: &mut Call,
 ) -> Result<Response, Failure> {
@@ -74,29 +88,54 @@ async fn answer(
             "the request must be a multipart/form-data form with a \"file\" in it",
         )
     })?;
-    let Form {
-        file,
-        model,
-        language,
-        response_format,
-    } = form::read(multipart, limit).await?;
-    if let Some(name) = model {
-        super::served(transcriber.model()?.as_ref(), &name)?;
+    let mut form = form::read(multipart, limit).await?;
+    if let Some(name) = &form.model {
+        super::served(transcriber.model()?.as_ref(), name)?;
     }
-    let mut options = transcriber.settings().options.clone();
-    if let Some(language) = language {
+    let options = options(&form, task, &transcriber.settings().options);
+    let file = std::mem::take(&mut form.file);
+    let transcript = transcriber.transcribe(place, file, options, call).await?;
+    Ok(written(&form, task, &transcript))
+}
+
+/// What the form asks for, where it says nothing the server's defaults.
+fn options(form: &Form, task: Task, defaults: &Options) -> Options {
+    let mut options = defaults.clone();
+    options.task = task;
+    options.word_timestamps = form.words;
+    if let Some(language) = &form.language {
         let Ok(language) = language.parse();
         options.language = language;
     }
-    let transcript = transcriber.transcribe(place, file, options, call).await?;
-    Ok(match response_format {
-        ResponseFormat::Json => Json(json!({ "text": transcript.text })).into_response(),
-        ResponseFormat::Text => (
-            [(CONTENT_TYPE, "text/plain; charset=utf-8")],
-            transcript.text + "\n",
-        )
-            .into_response(),
-    })
+    if form.prompt.is_some() {
+        options.context.initial_prompt.clone_from(&form.prompt);
+    }
+    // At 0 the API raises the temperature by itself until the text is good enough; above, it is what is asked for.
+    if form.temperature > 0.0 {
+        options.decoding.temperatures = vec![form.temperature];
+    }
+    options
+}
+
+fn written(form: &Form, task: Task, transcript: &Transcript) -> Response {
+    let text = |media: &'static str, text: String| ([(CONTENT_TYPE, media)], text).into_response();
+    match form.response_format {
+        ResponseFormat::Json => {
+            Json(json!({ "text": transcript.text, "usage": render::usage(transcript) })).into_response()
+        }
+        ResponseFormat::VerboseJson => {
+            Json(render::verbose(transcript, task, form.segments || !form.words)).into_response()
+        }
+        ResponseFormat::Text => text(
+            "text/plain; charset=utf-8",
+            render::render(transcript, Format::Text),
+        ),
+        ResponseFormat::Srt => text(
+            "application/x-subrip; charset=utf-8",
+            render::render(transcript, Format::Srt),
+        ),
+        ResponseFormat::Vtt => text("text/vtt; charset=utf-8", render::render(transcript, Format::Vtt)),
+    }
 }
 
 /// Reads on and keeps nothing: a client that writes into a closed connection would not see the answer.

@@ -99,8 +99,8 @@ impl<'m> Chunked<'m> {
     fn pause(&self) -> Option<usize> {
         let spans = self.speech_before(self.window);
         let silences = spans.windows(2).map(|pair| pair[0].end..pair[1].start);
-        let late = silences.filter(|silence| silence.start >= self.window / 2 && !silence.is_empty());
-        let middle = late.last().map(|silence| silence.start + silence.len() / 2);
+        let mut late = silences.filter(|silence| silence.start >= self.window / 2 && !silence.is_empty());
+        let middle = late.next_back().map(|silence| silence.start + silence.len() / 2);
         let search = self.window - self.overlap..self.window;
         middle.or_else(|| silence::pause(&self.buffer[..self.window], search))
     }
@@ -174,7 +174,7 @@ impl<'m> Chunked<'m> {
         }
         Ok(Heard {
             stretches,
-            facts: said.facts(),
+            facts: said.facts(self.begin / model.config.features.hop_length),
             ..nothing
         })
     }

@@ -43,6 +43,7 @@ pub(super) struct Said<'m> {
 /// What the segments of a window have in common.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Facts {
+    seek: usize,
     temperature: f32,
     avg_logprob: f32,
     compression_ratio: f32,
@@ -50,8 +51,10 @@ pub(super) struct Facts {
 }
 
 impl Said<'_> {
-    pub(super) fn facts(&self) -> Facts {
+    /// For the window that begins at frame `seek`.
+    pub(super) fn facts(&self, seek: usize) -> Facts {
         Facts {
+            seek,
             temperature: self.tokens.temperature,
             avg_logprob: self.tokens.avg_logprob,
             compression_ratio: self.compression_ratio,
@@ -97,6 +100,7 @@ impl Facts {
             words: words.collect(),
             start,
             end,
+            seek: self.seek,
             text,
             tokens: stretch.tokens.clone(),
             temperature: self.temperature,

@@ -156,7 +156,7 @@ impl<'m> Sequential<'m> {
         let end = Duration::from_secs_f64((self.begin + self.buffer.len()) as f64 / f64::from(SAMPLE_RATE));
         let mut segments = Vec::new();
         for stretch in &stretches {
-            if let Some(segment) = said.facts().segment(model, stretch, self.latest, end) {
+            if let Some(segment) = said.facts(self.seek).segment(model, stretch, self.latest, end) {
                 self.latest = segment.end;
                 segments.push(segment);
             }

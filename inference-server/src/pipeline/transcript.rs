@@ -22,6 +22,8 @@ pub struct Segment {
     pub start: Duration,
     /// From the start of the audio; never before `start`.
     pub end: Duration,
+    /// Where its window begins, in frames of 10 ms from the start of the audio.
+    pub seek: usize,
     /// The words, trimmed.
     pub text: String,
     /// The tokens of the text and the timestamps, as the model said them.

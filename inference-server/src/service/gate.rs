@@ -144,7 +144,7 @@ fn api(path: &str) -> Option<Api> {
 fn time_allowed(api: Api, headers: &HeaderMap, settings: &Settings) -> Duration {
     let server = match api {
         Api::StreamingTranscribe => settings.max_audio_duration.saturating_add(settings.timeout),
-        Api::Transcribe | Api::HttpTranscriptions => settings.timeout,
+        Api::Transcribe | Api::HttpTranscriptions | Api::HttpTranslations => settings.timeout,
     };
     // A little before the client's own clock, and before tonic's, which would say CANCELLED.
     let answered = |client: Duration| client - (client / 10).min(Duration::from_millis(10));

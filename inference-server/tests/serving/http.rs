@@ -103,10 +103,14 @@ impl Upload {
     }
 
     /// Sends it all, and does not read.
-    pub async fn send(mut self, address: SocketAddr) -> TcpStream {
+    pub async fn send(self, address: SocketAddr) -> TcpStream {
+        self.send_to(address, "/v1/audio/transcriptions").await
+    }
+
+    async fn send_to(mut self, address: SocketAddr, path: &str) -> TcpStream {
         self.form.extend(b"--XX--\r\n");
         let head = format!(
-            "POST /v1/audio/transcriptions HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {}\r\n\
+            "POST {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {}\r\n\
              content-type: multipart/form-data; boundary=XX\r\n{}\r\n",
             self.form.len(),
             self.head
@@ -127,7 +131,11 @@ async fn transcriptions_come_as_json_or_text() {
     let serving = Serving::start(config()).await;
     let (audio, said) = sample("three-digits-16k.wav");
     let answer = post(serving.http, Upload::of(&audio).header("x-request-id: mine-8")).await;
-    assert_eq!((answer.status, answer.json()), (200, json!({ "text": said })));
+    let usage = json!({ "type": "duration", "seconds": 3 });
+    assert_eq!(
+        (answer.status, answer.json()),
+        (200, json!({ "text": said, "usage": usage }))
+    );
     assert_eq!(answer.header("x-request-id"), Some("mine-8"));
 
     let whole = Upload::of(&audio)
@@ -144,6 +152,104 @@ async fn transcriptions_come_as_json_or_text() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn verbose_json_has_segments_and_words_with_their_times() {
+    let serving = Serving::start(config()).await;
+    let (audio, said) = sample("three-digits-16k.wav");
+    let verbose = || Upload::of(&audio).field("response_format", "verbose_json");
+    let answer = post(serving.http, verbose()).await.json();
+    assert_eq!(
+        (&answer["text"], &answer["task"]),
+        (&json!(said), &json!("transcribe"))
+    );
+    assert_eq!(answer["language"], "english");
+    assert!(
+        (2.3..2.5).contains(&answer["duration"].as_f64().unwrap()),
+        "{answer}"
+    );
+    assert!(answer.get("words").is_none());
+    let segment = &answer["segments"][0];
+    assert_eq!(segment["text"], json!(format!(" {said}")));
+    assert_eq!(
+        (&segment["id"], &segment["seek"], &segment["temperature"]),
+        (&json!(0), &json!(0), &json!(0.0))
+    );
+    assert!(segment["compression_ratio"].as_f64().unwrap() > 0.0, "{segment}");
+    assert!(segment["tokens"].as_array().unwrap().len() >= 3, "{segment}");
+
+    let both = verbose()
+        .field("timestamp_granularities[]", "word")
+        .field("timestamp_granularities[]", "segment");
+    let answer = post(serving.http, both).await.json();
+    assert_eq!(answer["segments"].as_array().unwrap().len(), 1);
+    let words = answer["words"].as_array().unwrap();
+    let texts: Vec<&str> = words.iter().map(|word| word["word"].as_str().unwrap()).collect();
+    assert_eq!(texts.join(" "), said);
+    let times: Vec<f64> = words
+        .iter()
+        .flat_map(|word| [word["start"].as_f64().unwrap(), word["end"].as_f64().unwrap()])
+        .collect();
+    assert!(times.is_sorted() && times[times.len() - 1] <= 2.5, "{times:?}");
+    assert!(times[times.len() - 1] > 1.0, "{times:?}");
+    let only = post(serving.http, verbose().field("timestamp_granularities[]", "word"))
+        .await
+        .json();
+    assert!(only.get("segments").is_none() && only["words"] == answer["words"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subtitles_come_in_their_own_media_types() {
+    let serving = Serving::start(config()).await;
+    let (audio, said) = sample("three-digits-16k.wav");
+    let as_format = |format: &str| Upload::of(&audio).field("response_format", format);
+    let srt = post(serving.http, as_format("srt")).await;
+    assert_eq!(
+        srt.header("content-type"),
+        Some("application/x-subrip; charset=utf-8")
+    );
+    assert!(
+        srt.text().starts_with("1\n00:00:0") && srt.text().contains(&said),
+        "{}",
+        srt.text()
+    );
+    let vtt = post(serving.http, as_format("vtt")).await;
+    assert_eq!(vtt.header("content-type"), Some("text/vtt; charset=utf-8"));
+    assert!(
+        vtt.text().starts_with("WEBVTT\n\n00:00:0") && vtt.text().contains(&said),
+        "{}",
+        vtt.text()
+    );
+}
+
+/// The bundled model was never taught to translate; what it does with English is say it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn translations_have_a_path_of_their_own() {
+    let serving = Serving::start(config()).await;
+    let upload = Upload::of(&sample("three-digits-16k.wav").0).field("response_format", "verbose_json");
+    let answer = read(upload.send_to(serving.http, "/v1/audio/translations").await).await;
+    assert_eq!(
+        (answer.status, answer.json()["task"].clone()),
+        (200, json!("translate"))
+    );
+    assert_eq!(serving.metric(&ended("HttpTranslations", "OK")).await, 1.0);
+}
+
+/// A prompt is part of what the model hears, and drawing at a temperature gives the same words each time.
+#[tokio::test(flavor = "multi_thread")]
+async fn prompt_and_temperature_reach_the_decoder() {
+    let serving = Serving::start(config()).await;
+    let audio = sample("three-digits-16k.wav").0;
+    let verbose = || Upload::of(&audio).field("response_format", "verbose_json");
+    let logprob = |answer: &Answer| answer.json()["segments"][0]["avg_logprob"].as_f64();
+    let plain = post(serving.http, verbose()).await;
+    let prompted = post(serving.http, verbose().field("prompt", "Seven three one.")).await;
+    assert_ne!(logprob(&plain), logprob(&prompted));
+    let warm = || verbose().field("temperature", "0.8");
+    let (first, second) = (post(serving.http, warm()).await, post(serving.http, warm()).await);
+    assert_eq!(first.json(), second.json());
+    assert_eq!(first.json()["segments"][0]["temperature"], 0.8);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn errors_have_the_openai_shape_and_name_the_parameter() {
     let serving = Serving::start(config()).await;
     let audio = sample("one-digit-16k.wav").0;
@@ -156,19 +262,19 @@ async fn errors_have_the_openai_shape_and_name_the_parameter() {
             json!("model_not_found"),
         ),
         (
-            upload().field("response_format", "srt"),
+            upload().field("response_format", "diarized_json"),
             400,
             json!("response_format"),
             json!(null),
         ),
         (
-            upload().field("prompt", "hello"),
+            upload().field("timestamp_granularities[]", "word"),
             400,
-            json!("prompt"),
+            json!("timestamp_granularities[]"),
             json!(null),
         ),
         (
-            upload().field("temperature", "0.5"),
+            upload().field("temperature", "1.5"),
             400,
             json!("temperature"),
             json!(null),

@@ -5,7 +5,7 @@ use axum::{body::Body, extract::FromRequest, http::Request};
 use super::*;
 use crate::status::{Code, Field as At};
 
-const LIMIT: usize = 4096;
+const LIMIT: usize = 64 * 1024;
 
 async fn read_parts(parts: &[(&str, &[u8])]) -> Result<Form, Failure> {
     let mut body = Vec::new();
@@ -41,8 +41,11 @@ async fn every_field_that_is_followed_is_read() {
     let form = read_parts(&[
         ("model", b"whisper-1"),
         ("language", b"en"),
-        ("response_format", b"text"),
-        ("temperature", b"0.0"),
+        ("prompt", b"Digits."),
+        ("response_format", b"verbose_json"),
+        ("timestamp_granularities[]", b"word"),
+        ("timestamp_granularities[]", b"segment"),
+        ("temperature", b"0.5"),
         ("stream", b"false"),
         ("file", b"RIFF\r\n--X"),
     ])
@@ -52,7 +55,11 @@ async fn every_field_that_is_followed_is_read() {
         file: Bytes::from_static(b"RIFF\r\n--X"),
         model: Some("whisper-1".into()),
         language: Some("en".into()),
-        response_format: ResponseFormat::Text,
+        prompt: Some("Digits.".into()),
+        temperature: 0.5,
+        response_format: ResponseFormat::VerboseJson,
+        words: true,
+        segments: true,
     };
     assert_eq!(form, expected);
     let least = read_parts(&[("file", b"")]).await.unwrap();
@@ -63,13 +70,13 @@ async fn every_field_that_is_followed_is_read() {
 async fn what_is_not_followed_is_refused_by_name() {
     let file: (&str, &[u8]) = ("file", b"x");
     for (name, value) in [
-        ("response_format", "verbose_json"),
-        ("response_format", "srt"),
-        ("temperature", "0.7"),
+        ("response_format", "diarized_json"),
+        ("temperature", "1.5"),
+        ("temperature", "nan"),
         ("temperature", "warm"),
         ("stream", "true"),
-        ("prompt", "hello"),
-        ("timestamp_granularities[]", "word"),
+        ("chunking_strategy", "auto"),
+        ("timestamp_granularities[]", "character"),
         ("", "x"),
     ] {
         let (named, sentence) = refused(&[file, (name, value.as_bytes())]).await;
@@ -100,4 +107,11 @@ async fn a_form_that_is_cut_off_or_too_large_is_refused() {
     assert_eq!(read_body(cut).await.unwrap_err().code(), Code::InvalidArgument);
     let large = read_parts(&[("file", &[0; LIMIT])]).await;
     assert_eq!(large.unwrap_err(), Failure::TooLarge { limit: LIMIT });
+}
+
+#[tokio::test]
+async fn words_need_the_format_that_has_room_for_them() {
+    let (named, sentence) = refused(&[("file", b"x"), ("timestamp_granularities[]", b"word")]).await;
+    assert_eq!(named, "timestamp_granularities[]");
+    assert!(sentence.contains("verbose_json"), "{sentence}");
 }
