@@ -39,7 +39,9 @@ impl Rollout {
             ready,
             wanted,
             complete: observed && updated == replicas && available >= wanted && updated >= wanted,
-            available: condition(deployment, "Available").is_some_and(|condition| condition.status == "True"),
+            // A Deployment that may replace its only pod is Available without one.
+            available: (available > 0 || wanted == 0)
+                && condition(deployment, "Available").is_some_and(|condition| condition.status == "True"),
         }
     }
 

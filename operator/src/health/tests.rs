@@ -550,4 +550,6 @@ fn a_rollout_is_complete_when_enough_new_pods_serve() {
     assert!(rollout(2, 4, 4, 2, 2).complete, "an autoscaler adds pods");
     assert!(rollout(2, 0, 0, 0, 0).complete, "none are wanted");
     assert!(!rollout(2, 0, 0, 0, 1).complete);
+    assert!(rollout(2, 2, 2, 1, 2).available && rollout(2, 0, 0, 0, 0).available);
+    assert!(!rollout(2, 1, 1, 0, 1).available, "the only pod may be replaced");
 }
