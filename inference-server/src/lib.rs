@@ -31,6 +31,7 @@ pub mod proto;
 pub mod render;
 pub mod run;
 pub mod service;
+pub mod session;
 pub mod status;
 pub mod telemetry;
 pub mod text;

@@ -28,6 +28,8 @@ pub enum Api {
     StreamingTranscribe,
     HttpTranscriptions,
     HttpTranslations,
+    HttpRealtime,
+    DetectLanguage,
 }
 
 impl Api {
@@ -38,6 +40,8 @@ impl Api {
             Api::StreamingTranscribe => "StreamingTranscribe",
             Api::HttpTranscriptions => "HttpTranscriptions",
             Api::HttpTranslations => "HttpTranslations",
+            Api::HttpRealtime => "HttpRealtime",
+            Api::DetectLanguage => "DetectLanguage",
         }
     }
 }

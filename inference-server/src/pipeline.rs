@@ -11,6 +11,8 @@ use crate::{
 
 mod cancel;
 mod chunked;
+mod conversation;
+mod detect;
 mod heard;
 mod joint;
 mod listener;
@@ -24,6 +26,8 @@ mod transcript;
 mod words;
 
 pub use cancel::{Cancel, Stopped};
+pub use conversation::{Conversation, LiveOptions, Update};
+pub use detect::detect_language;
 pub use live::Live;
 pub use options::{Context, Decoding, Language, LongForm, Options, Task};
 pub use silence::Thresholds;

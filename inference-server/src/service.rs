@@ -8,16 +8,17 @@ use tonic_health::server::{HealthReporter, HealthService};
 
 use crate::{
     proto::{
-        FILE_DESCRIPTOR_SET, GetModelRequest, GetModelResponse, StreamingTranscribeRequest,
-        TranscribeRequest, TranscribeResponse,
+        DetectLanguageRequest, DetectLanguageResponse, FILE_DESCRIPTOR_SET, GetModelRequest,
+        GetModelResponse, StreamingTranscribeRequest, TranscribeRequest, TranscribeResponse,
         transcription_server::{Transcription, TranscriptionServer},
     },
     status::{Code, Failure},
     transcriber::Transcriber,
 };
 
-mod convert;
 mod gate;
+mod request;
+mod response;
 mod stream;
 
 /// The name under which the service reports its health.
@@ -64,12 +65,12 @@ impl Transcription for Service {
         let TranscribeRequest { config, audio } = request.into_inner();
         let answer = async {
             let model = self.transcriber.model()?;
-            let options = convert::options(config, &self.transcriber.settings().options)?;
+            let options = request::options(config, &self.transcriber.settings().options)?;
             let transcript = self
                 .transcriber
                 .transcribe(place, audio, options, &mut call)
                 .await?;
-            convert::transcript(transcript, model.facts())
+            response::transcript(transcript, model.facts())
         };
         match answer.await {
             Ok(transcript) => {
@@ -93,12 +94,27 @@ impl Transcription for Service {
         }
     }
 
+    async fn detect_language(
+        &self,
+        mut request: Request<DetectLanguageRequest>,
+    ) -> Result<Response<DetectLanguageResponse>, Status> {
+        let (mut call, place) = gate::arrival(&mut request)?;
+        let audio = request.into_inner().audio;
+        match self.transcriber.detect_language(place, audio, &mut call).await {
+            Ok(languages) => {
+                call.end(Code::Ok);
+                Ok(Response::new(response::languages(languages)))
+            }
+            Err(failure) => Err(refuse(call, &failure)),
+        }
+    }
+
     async fn get_model(&self, _: Request<GetModelRequest>) -> Result<Response<GetModelResponse>, Status> {
         let settings = self.transcriber.settings();
         let answer = self
             .transcriber
             .model()
-            .and_then(|model| convert::model(model.facts(), settings));
+            .and_then(|model| response::model(model.facts(), settings));
         answer.map(Response::new).map_err(|failure| failure.to_status(""))
     }
 }

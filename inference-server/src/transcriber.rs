@@ -165,6 +165,31 @@ impl Transcriber {
         call.transcribed(transcript.audio_duration, took);
         Ok(transcript)
     }
+
+    /// The languages of a recording, likeliest first.
+    pub async fn detect_language(
+        &self,
+        place: Place,
+        audio: Bytes,
+        call: &mut Call,
+    ) -> Result<Vec<(String, f32)>, Failure> {
+        let (model, options) = (self.model()?, self.settings.options.clone());
+        let max = self.settings.max_audio_duration;
+        let permit = self.permit(place, call).await?;
+        let work = on_worker(permit, call.deadline(), move |cancel| {
+            let pcm = audio::decode(&audio, max)?;
+            drop(audio);
+            let started = Instant::now();
+            let languages = pipeline::detect_language(&model, &pcm, &options, cancel)?;
+            Ok((languages, pcm.duration(), started.elapsed()))
+        });
+        let (languages, audio, took) = tokio::select! {
+            done = work => done?,
+            failure = self.stopped() => return Err(failure),
+        };
+        call.transcribed(audio, took);
+        Ok(languages)
+    }
 }
 
 /// Throws the switch when it is dropped: whoever waited for the work is gone.

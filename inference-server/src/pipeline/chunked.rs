@@ -111,6 +111,43 @@ impl<'m> Chunked<'m> {
         self.speech.as_ref().map(within).unwrap_or_default()
     }
 
+    /// Ends the window at a sample of the audio where nobody speaks, and returns what has become final.
+    pub(super) fn cut(&mut self, at: usize, cancel: &Cancel) -> Result<Vec<WindowResult>, PipelineError> {
+        let mut results = Vec::new();
+        let end = at.saturating_sub(self.begin).min(self.buffer.len());
+        if end > 0 {
+            self.hear(end, end, &mut results, cancel)?;
+        }
+        Ok(results)
+    }
+
+    /// Leaves out what comes before a sample of the audio, in which nobody spoke.
+    pub(super) fn skip(&mut self, to: usize) {
+        let samples = to.saturating_sub(self.begin).min(self.buffer.len());
+        // What overlaps with the window before is heard again all the same; so is all where no detector is asked.
+        if self.held.is_none() && self.speech.is_some() {
+            self.go_on(samples);
+        }
+    }
+
+    /// The words so far of what is not final; they are not remembered.
+    pub(super) fn peek(&self, cancel: &Cancel) -> Result<WindowResult, PipelineError> {
+        let (mut heard, news) = self.listen(self.buffer.len(), cancel)?;
+        let mut segments = Vec::new();
+        if let Some(mut held) = self.held.clone() {
+            held.join(&mut heard, self.listener.model);
+            segments = held.segments(self.listener.model, self.latest);
+        }
+        let latest = segments.last().map_or(self.latest, |segment| segment.end);
+        segments.extend(heard.segments(self.listener.model, latest));
+        let language = news.map_or_else(|| self.listener.language().to_owned(), |news| news.language);
+        Ok(WindowResult {
+            segments,
+            language,
+            end_offset: time(heard.end),
+        })
+    }
+
     /// Transcribes the buffer up to `end`; the next window begins at `next`, before it if they overlap.
     fn hear(
         &mut self,
@@ -119,16 +156,20 @@ impl<'m> Chunked<'m> {
         results: &mut Vec<WindowResult>,
         cancel: &Cancel,
     ) -> Result<(), PipelineError> {
-        let mut heard = self.listen(end, cancel)?;
+        let (mut heard, news) = self.listen(end, cancel)?;
+        if let Some(News {
+            language,
+            last_speech,
+        }) = news
+        {
+            self.last_speech = last_speech;
+            self.listener.settle(&language);
+        }
         if let Some(mut held) = self.held.take() {
             held.join(&mut heard, self.listener.model);
             results.push(self.result(&held));
         }
-        self.buffer.drain(..next);
-        self.begin += next;
-        if let Some(speech) = &mut self.speech {
-            speech.forget(self.begin);
-        }
+        self.go_on(next);
         if next < end {
             self.held = Some(heard);
         } else {
@@ -137,24 +178,33 @@ impl<'m> Chunked<'m> {
         Ok(())
     }
 
+    /// The next window begins so many samples later.
+    fn go_on(&mut self, samples: usize) {
+        self.buffer.drain(..samples);
+        self.begin += samples;
+        if let Some(speech) = &mut self.speech {
+            speech.forget(self.begin);
+        }
+    }
+
     /// What is said in the buffer up to `end`.
-    fn listen(&mut self, end: usize, cancel: &Cancel) -> Result<Heard, PipelineError> {
+    fn listen(&self, end: usize, cancel: &Cancel) -> Result<(Heard, Option<News>), PipelineError> {
         let samples = &self.buffer[..end];
         let nothing = Heard::nothing(self.begin, self.begin + end);
         cancel.check()?;
         let (model, vad) = (self.listener.model, self.speech.is_some());
         if vad && (self.thresholds.silent(samples) || self.speech_before(end).is_empty()) {
-            return Ok(nothing);
+            return Ok((nothing, None));
         }
         let features = model.extractor.extract(samples);
         let frames = samples.len() / model.config.features.hop_length;
         if vad && self.thresholds.steady(&features, frames) {
-            return Ok(nothing);
+            return Ok((nothing, None));
         }
         let mut said = self.listener.hear(&features, &self.prompt, cancel)?;
         let certainly_none = vad && self.thresholds.certainly_none(&said.tokens);
         if certainly_none || self.listener.no_speech(&said.tokens) {
-            return Ok(nothing);
+            return Ok((nothing, None));
         }
         let rate = f64::from(SAMPLE_RATE);
         let (offset, seconds) = (self.begin as f64 / rate, samples.len() as f64 / rate);
@@ -168,25 +218,35 @@ impl<'m> Chunked<'m> {
             self.last_speech,
             cancel,
         )?;
-        if let Some(last) = stretches.last() {
-            self.last_speech = last.end;
-            self.listener.settle(&said.language);
-        }
-        Ok(Heard {
+        let news = stretches.last().map(|last| News {
+            language: said.language.clone(),
+            last_speech: last.end,
+        });
+        let heard = Heard {
             stretches,
             facts: said.facts(self.begin / model.config.features.hop_length),
             ..nothing
-        })
+        };
+        Ok((heard, news))
     }
 
     fn result(&mut self, heard: &Heard) -> WindowResult {
         let segments = heard.segments(self.listener.model, self.latest);
         self.latest = segments.last().map_or(self.latest, |segment| segment.end);
-        let end_offset = Duration::from_secs_f64(heard.end as f64 / f64::from(SAMPLE_RATE));
         WindowResult {
             segments,
             language: self.listener.language().to_owned(),
-            end_offset,
+            end_offset: time(heard.end),
         }
     }
+}
+
+/// What a window with words tells the next ones.
+struct News {
+    language: String,
+    last_speech: f64,
+}
+
+fn time(samples: usize) -> Duration {
+    Duration::from_secs_f64(samples as f64 / f64::from(SAMPLE_RATE))
 }

@@ -54,4 +54,28 @@ impl<'m> Live<'m> {
             Form::Sequential(form) => form.finish(cancel),
         }
     }
+
+    /// Ends the window at a sample of the audio where nobody speaks, and returns what has become final; the sequential form
+    /// finds its own ends.
+    pub(super) fn cut(&mut self, at: usize, cancel: &Cancel) -> Result<Vec<WindowResult>, PipelineError> {
+        match &mut self.0 {
+            Form::Chunked(form) => form.cut(at, cancel),
+            Form::Sequential(_) => Ok(vec![]),
+        }
+    }
+
+    /// Leaves out what comes before a sample of the audio, in which nobody spoke.
+    pub(super) fn skip(&mut self, to: usize) {
+        if let Form::Chunked(form) = &mut self.0 {
+            form.skip(to);
+        }
+    }
+
+    /// The words so far of what is not final; `None`: the sequential form has none.
+    pub(super) fn peek(&self, cancel: &Cancel) -> Result<Option<WindowResult>, PipelineError> {
+        match &self.0 {
+            Form::Chunked(form) => form.peek(cancel).map(Some),
+            Form::Sequential(_) => Ok(None),
+        }
+    }
 }

@@ -135,6 +135,7 @@ fn api(path: &str) -> Option<Api> {
     match method {
         "Transcribe" => Some(Api::Transcribe),
         "StreamingTranscribe" => Some(Api::StreamingTranscribe),
+        "DetectLanguage" => Some(Api::DetectLanguage),
         _ => None,
     }
 }
@@ -143,8 +144,12 @@ fn api(path: &str) -> Option<Api> {
 /// timeout more.
 fn time_allowed(api: Api, headers: &HeaderMap, settings: &Settings) -> Duration {
     let server = match api {
-        Api::StreamingTranscribe => settings.max_audio_duration.saturating_add(settings.timeout),
-        Api::Transcribe | Api::HttpTranscriptions | Api::HttpTranslations => settings.timeout,
+        Api::StreamingTranscribe | Api::HttpRealtime => {
+            settings.max_audio_duration.saturating_add(settings.timeout)
+        }
+        Api::Transcribe | Api::DetectLanguage | Api::HttpTranscriptions | Api::HttpTranslations => {
+            settings.timeout
+        }
     };
     // A little before the client's own clock, and before tonic's, which would say CANCELLED.
     let answered = |client: Duration| client - (client / 10).min(Duration::from_millis(10));

@@ -1,4 +1,4 @@
-//! The messages of one stream in; the words of its windows out, as they finish. A stream holds its permit for its whole
+//! The messages of one stream in; news of it out, as there are any. A stream holds its permit for its whole
 //! life: its decoder state is in memory, and a second stream beside it would share its processor, not wait for it.
 //! One thread reads, decodes, transcribes and sends in turn, so a slow model or a slow client slows the sender down.
 
@@ -15,16 +15,16 @@ use tokio::{runtime::Handle, sync::mpsc, task::JoinHandle, time::timeout_at};
 use tonic::{Status, Streaming};
 
 use crate::{
-    admission::{Permit, Place},
-    audio::{AudioStream, SAMPLE_RATE},
+    admission::Place,
+    audio::AudioStream,
     call::Call,
-    model::Model,
-    pipeline::{Cancel, Live, Options, WindowResult},
+    pipeline::{Cancel, Conversation, Update},
     proto::{
         StreamingConfig, StreamingTranscribeRequest, StreamingTranscribeResponse,
         streaming_transcribe_request::Request as Part,
     },
-    service::convert,
+    service::{request, response},
+    session::{Input, Outcome, Peer, Session},
     status::{Code, Failure},
     transcriber::{CancelOnDrop, Transcriber},
 };
@@ -37,12 +37,6 @@ pub(super) struct Started {
     windows: mpsc::Receiver<StreamingTranscribeResponse>,
     worker: JoinHandle<Outcome>,
     _cancel: CancelOnDrop,
-}
-
-struct Outcome {
-    audio: Duration,
-    work: Duration,
-    end: Result<(), Failure>,
 }
 
 /// Reads the configuration, waits for the permit, and begins.
@@ -61,22 +55,25 @@ pub(super) async fn begin(
         limit,
     };
     let config = first(inbound.next().await?)?;
-    let audio = AudioStream::new(convert::encoding(&config)?, settings.max_audio_duration)?;
-    let options = convert::options(config.transcription, &settings.options)?;
+    let session = Session {
+        audio: AudioStream::new(request::encoding(&config)?, settings.max_audio_duration)?,
+        live: request::live(&config)?,
+        options: request::options(config.transcription, &settings.options)?,
+    };
     let model = transcriber.model()?;
     // Options that the model cannot follow are refused before the stream waits.
-    Live::new(&model, &options)?;
+    Conversation::new(&model, &session.options, session.live.clone())?;
     let permit = transcriber.permit(place, call).await?;
 
     let (results, windows) = mpsc::channel(RESULTS_AHEAD);
     let cancel = Cancel::new().with_deadline(Some(call.deadline()));
-    let link = Link {
+    let mut link = Link {
         transcriber: transcriber.clone(),
         inbound,
         results,
-        cancel: cancel.clone(),
     };
-    let worker = tokio::task::spawn_blocking(move || work(permit, &model, &options, audio, link));
+    let switch = cancel.clone();
+    let worker = tokio::task::spawn_blocking(move || session.work(permit, &model, &mut link, &switch));
     Ok(Started {
         windows,
         worker,
@@ -84,52 +81,19 @@ pub(super) async fn begin(
     })
 }
 
-/// Runs on its own thread until the stream has ended, one way or another.
-fn work(permit: Permit, model: &Model, options: &Options, mut audio: AudioStream, mut link: Link) -> Outcome {
-    let _permit = permit;
-    let (mut samples, mut work) = (0_usize, Duration::ZERO);
-    let run = || -> Result<(), Failure> {
-        let mut live = Live::new(model, options)?;
-        while let Some(bytes) = link.audio()? {
-            let new = audio.push(&bytes)?;
-            samples += new.len();
-            let started = Instant::now();
-            let windows = live.push(&new, &link.cancel)?;
-            work += started.elapsed();
-            link.send(windows)?;
-        }
-        let rest = audio.finish()?;
-        samples += rest.len();
-        let started = Instant::now();
-        let mut windows = live.push(&rest, &link.cancel)?;
-        windows.extend(live.finish(&link.cancel)?);
-        work += started.elapsed();
-        link.send(windows)
-    };
-    let end = run();
-    Outcome {
-        audio: Duration::from_secs_f64(samples as f64 / f64::from(SAMPLE_RATE)),
-        work,
-        end,
-    }
-}
-
 /// The client, as the worker sees it.
 struct Link {
     transcriber: Arc<Transcriber>,
     inbound: Inbound,
     results: mpsc::Sender<StreamingTranscribeResponse>,
-    cancel: Cancel,
 }
 
-impl Link {
-    /// The next bytes; `None` when the client has sent all.
-    fn audio(&mut self) -> Result<Option<prost::bytes::Bytes>, Failure> {
+impl Peer for Link {
+    fn next(&mut self) -> Result<Option<Input>, Failure> {
         let Self {
             transcriber,
             inbound,
             results,
-            cancel: _,
         } = self;
         let message = Handle::current().block_on(async {
             tokio::select! {
@@ -140,7 +104,7 @@ impl Link {
         })?;
         match message.map(|message| message.request) {
             None => Ok(None),
-            Some(Some(Part::Audio(bytes))) => Ok(Some(bytes)),
+            Some(Some(Part::Audio(bytes))) => Ok(Some(Input::Audio(bytes))),
             Some(Some(Part::Config(_))) => Err(Failure::invalid(
                 "config",
                 "only the first message holds config, every later one audio",
@@ -152,10 +116,9 @@ impl Link {
         }
     }
 
-    /// Sends windows, no faster than the client takes them.
-    fn send(&mut self, windows: Vec<WindowResult>) -> Result<(), Failure> {
-        for window in windows {
-            let message = convert::window(window)?;
+    fn send(&mut self, updates: Vec<Update>) -> Result<(), Failure> {
+        for update in updates {
+            let message = response::update(update)?;
             let until = self.inbound.deadline.min(Instant::now() + self.inbound.patience);
             Handle::current().block_on(async {
                 tokio::select! {

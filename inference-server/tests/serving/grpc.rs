@@ -1,6 +1,8 @@
 //! Transcribe, GetModel, health and reflection.
 
-use inference_server::proto::{GetModelRequest, Task, TranscribeRequest, TranscriptionConfig};
+use inference_server::proto::{
+    DetectLanguageRequest, GetModelRequest, Task, TranscribeRequest, TranscriptionConfig,
+};
 use tokio_stream::StreamExt;
 use tonic::{Code, Request};
 use tonic_reflection::pb::v1::{
@@ -79,6 +81,7 @@ async fn what_cannot_be_transcribed_is_an_invalid_argument_that_names_the_field(
         Some(TranscriptionConfig {
             language: language.to_owned(),
             task,
+            ..Default::default()
         })
     };
     let (short, long) = (sample("one-digit-16k.wav").0, sample("three-digits-16k.wav").0);
@@ -168,4 +171,108 @@ async fn reflection_lists_the_services() {
     ] {
         assert!(names.contains(&name), "{name} is not in {names:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn words_have_their_times_when_they_are_asked_for() {
+    let serving = Serving::start(config()).await;
+    let (audio, said) = sample("three-digits-16k.wav");
+    let asked = TranscribeRequest {
+        config: Some(TranscriptionConfig {
+            word_timestamps: Some(true),
+            ..Default::default()
+        }),
+        audio: audio.clone().into(),
+    };
+    let mut client = serving.client().await;
+    let answer = client.transcribe(asked).await.unwrap().into_inner();
+    let words = &answer.segments[0].words;
+    let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
+    assert_eq!(texts.join(" "), said);
+    let time = |time: Option<prost_types::Duration>| time.map(|time| (time.seconds, time.nanos)).unwrap();
+    let times: Vec<_> = words
+        .iter()
+        .flat_map(|word| [time(word.start), time(word.end)])
+        .collect();
+    assert!(times.is_sorted() && times[0] < times[5], "{times:?}");
+    assert!(words.iter().all(|word| (0.0..=1.0).contains(&word.probability)));
+    let plain = client.transcribe(request(audio)).await.unwrap().into_inner();
+    assert!(plain.segments[0].words.is_empty());
+    assert!(!plain.segments[0].tokens.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_request_asks_of_the_decoder_is_checked() {
+    let serving = Serving::start(config()).await;
+    let mut client = serving.client().await;
+    let ask = |config: TranscriptionConfig| TranscribeRequest {
+        config: Some(config),
+        audio: sample("one-digit-16k.wav").0.into(),
+    };
+    let beams = TranscriptionConfig {
+        beam_size: 3,
+        temperatures: vec![0.0],
+        ..Default::default()
+    };
+    let answer = client.transcribe(ask(beams)).await.unwrap().into_inner();
+    assert_eq!(answer.text, sample("one-digit-16k.wav").1);
+    for (config, said) in [
+        (
+            TranscriptionConfig {
+                beam_size: 1000,
+                ..Default::default()
+            },
+            "a beam size of 1000",
+        ),
+        (
+            TranscriptionConfig {
+                temperatures: vec![2.0],
+                ..Default::default()
+            },
+            "a temperature of 2",
+        ),
+        (
+            TranscriptionConfig {
+                long_form: 7,
+                ..Default::default()
+            },
+            "7 is not a long form",
+        ),
+    ] {
+        let status = client.transcribe(ask(config)).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+        assert!(status.message().contains(said), "{status:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn detect_language_names_the_likeliest_first_and_none_for_silence() {
+    let serving = Serving::start(config()).await;
+    let mut client = serving.client().await;
+    let detect = |audio: Vec<u8>| DetectLanguageRequest { audio: audio.into() };
+    let spoken = sample("three-digits-16k.wav").0;
+    let languages = client
+        .detect_language(detect(spoken))
+        .await
+        .unwrap()
+        .into_inner()
+        .languages;
+    assert_eq!(languages[0].language, "en");
+    assert!(languages.is_sorted_by(|a, b| a.probability >= b.probability));
+    let sum: f32 = languages.iter().map(|language| language.probability).sum();
+    assert!((sum - 1.0).abs() < 1e-3, "{sum}");
+    let silence = crate::harness::silence(std::time::Duration::from_secs(2));
+    let languages = client
+        .detect_language(detect(silence))
+        .await
+        .unwrap()
+        .into_inner()
+        .languages;
+    assert!(languages.is_empty(), "{languages:?}");
+    let garbage = client
+        .detect_language(detect(b"garbage".to_vec()))
+        .await
+        .unwrap_err();
+    assert_eq!(garbage.code(), Code::InvalidArgument);
+    assert_eq!(serving.metric(&ended("DetectLanguage", "OK")).await, 2.0);
 }

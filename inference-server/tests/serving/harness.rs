@@ -247,10 +247,10 @@ pub fn raw_config(
     channels: u32,
 ) -> StreamingTranscribeRequest {
     let config = StreamingConfig {
-        transcription: None,
         encoding: encoding.into(),
         sample_rate_hertz,
         channels,
+        ..StreamingConfig::default()
     };
     StreamingTranscribeRequest {
         request: Some(Part::Config(config)),

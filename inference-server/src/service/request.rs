@@ -1,14 +1,12 @@
-//! Proto messages to our types and back. Refuses what no type of ours can say; knows no state.
+//! What the messages of a request ask for, in our types. Refuses what no type of ours can say; knows no state.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use crate::{
     audio::StreamEncoding,
-    model::ModelFacts,
-    pipeline::{self, Options, Transcript, WindowResult},
+    pipeline::{self, LiveOptions, Options},
     proto,
     status::{Failure, Field},
-    transcriber::Settings,
 };
 
 /// What the request asks for, where it says nothing the server's defaults.
@@ -16,7 +14,17 @@ pub(super) fn options(
     config: Option<proto::TranscriptionConfig>,
     defaults: &Options,
 ) -> Result<Options, Failure> {
-    let proto::TranscriptionConfig { language, task } = config.unwrap_or_default();
+    let proto::TranscriptionConfig {
+        language,
+        task,
+        word_timestamps,
+        initial_prompt,
+        hotwords,
+        beam_size,
+        temperatures,
+        long_form,
+        voice_activity_detection,
+    } = config.unwrap_or_default();
     let mut options = defaults.clone();
     if !language.is_empty() {
         let Ok(language) = language.parse();
@@ -34,8 +42,60 @@ pub(super) fn options(
             });
         }
     };
+    options.long_form = match proto::LongForm::try_from(long_form) {
+        Ok(proto::LongForm::Unspecified) => defaults.long_form,
+        Ok(proto::LongForm::Chunked) => pipeline::LongForm::Chunked,
+        Ok(proto::LongForm::Sequential) => pipeline::LongForm::Sequential,
+        Err(_) => {
+            let message = format!("{long_form} is not a long form that this server knows");
+            return Err(Failure::invalid("long_form", message));
+        }
+    };
+    options.word_timestamps = word_timestamps.unwrap_or(defaults.word_timestamps);
+    match voice_activity_detection {
+        Some(true) if options.vad.is_none() => options.vad = Options::default().vad,
+        Some(false) => options.vad = None,
+        _ => {}
+    }
+    if !initial_prompt.is_empty() {
+        options.context.initial_prompt = Some(initial_prompt);
+    }
+    if !hotwords.is_empty() {
+        options.context.hotwords = Some(hotwords);
+    }
+    if beam_size != 0 {
+        options.decoding.beam_size = usize::try_from(beam_size).unwrap_or(usize::MAX);
+    }
+    if !temperatures.is_empty() {
+        options.decoding.temperatures = temperatures;
+    }
     Ok(options)
 }
+
+/// What a stream wants to hear of early.
+pub(super) fn live(config: &proto::StreamingConfig) -> Result<LiveOptions, Failure> {
+    let time = |field: &str, time: Option<prost_types::Duration>| {
+        let valid = time.map(Duration::try_from).transpose();
+        valid.map_err(|_| Failure::invalid(field, format!("{field} must be a time of 0 or more")))
+    };
+    let silence = time("utterance_silence", config.utterance_silence)?;
+    if let Some(silence) = silence.filter(|silence| !UTTERANCE_SILENCE.contains(silence)) {
+        return Err(Failure::invalid(
+            "utterance_silence",
+            format!("utterance_silence is {silence:?}: it goes from 0.1 s to 10 s"),
+        ));
+    }
+    let by_default = config.interim_results.then_some(LiveOptions::UTTERANCE_SILENCE);
+    Ok(LiveOptions {
+        utterance_silence: silence.or(by_default),
+        interim_results: config.interim_results,
+        voice_activity: config.voice_activity_events,
+        start_offset: time("start_offset", config.start_offset)?.unwrap_or_default(),
+    })
+}
+
+/// Silences that make sense as the end of an utterance.
+const UTTERANCE_SILENCE: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(10);
 
 /// What the bytes of a stream are.
 pub(super) fn encoding(config: &proto::StreamingConfig) -> Result<StreamEncoding, Failure> {
@@ -74,97 +134,6 @@ pub(super) fn encoding(config: &proto::StreamingConfig) -> Result<StreamEncoding
     Ok(encoding)
 }
 
-/// A whole transcript.
-pub(super) fn transcript(
-    transcript: Transcript,
-    facts: &ModelFacts,
-) -> Result<proto::TranscribeResponse, Failure> {
-    let Transcript {
-        text,
-        segments,
-        language,
-        audio_duration,
-    } = transcript;
-    Ok(proto::TranscribeResponse {
-        text,
-        segments: segments.into_iter().map(segment).collect::<Result<_, _>>()?,
-        language,
-        audio_duration: Some(duration(audio_duration)?),
-        model: Some(model_info(facts)),
-    })
-}
-
-/// The words of one window of a stream; windows are final.
-pub(super) fn window(window: WindowResult) -> Result<proto::StreamingTranscribeResponse, Failure> {
-    let WindowResult {
-        segments,
-        language,
-        end_offset,
-    } = window;
-    Ok(proto::StreamingTranscribeResponse {
-        segments: segments.into_iter().map(segment).collect::<Result<_, _>>()?,
-        is_final: true,
-        end_offset: Some(duration(end_offset)?),
-        language,
-    })
-}
-
-/// What the server serves.
-pub(super) fn model(facts: &ModelFacts, settings: &Settings) -> Result<proto::GetModelResponse, Failure> {
-    let number = |n: usize| u32::try_from(n).map_err(|_| Failure::Internal(format!("{n} is out of range")));
-    Ok(proto::GetModelResponse {
-        model: Some(model_info(facts)),
-        languages: facts.languages.clone(),
-        tasks: facts
-            .tasks
-            .iter()
-            .map(|task| proto::Task::from(*task).into())
-            .collect(),
-        mel_bins: number(facts.mel_bins)?,
-        vocabulary_size: number(facts.vocabulary_size)?,
-        max_audio_duration: Some(duration(settings.max_audio_duration)?),
-    })
-}
-
-impl From<pipeline::Task> for proto::Task {
-    fn from(task: pipeline::Task) -> Self {
-        match task {
-            pipeline::Task::Transcribe => proto::Task::Transcribe,
-            pipeline::Task::Translate => proto::Task::Translate,
-        }
-    }
-}
-
-fn model_info(facts: &ModelFacts) -> proto::ModelInfo {
-    proto::ModelInfo {
-        name: facts.name.clone(),
-        digest: facts.digest.clone(),
-    }
-}
-
-fn segment(segment: pipeline::Segment) -> Result<proto::Segment, Failure> {
-    let pipeline::Segment {
-        start,
-        end,
-        text,
-        avg_logprob,
-        no_speech_prob,
-        ..
-    } = segment;
-    Ok(proto::Segment {
-        start: Some(duration(start)?),
-        end: Some(duration(end)?),
-        text,
-        avg_logprob,
-        no_speech_prob,
-    })
-}
-
-fn duration(duration: Duration) -> Result<prost_types::Duration, Failure> {
-    prost_types::Duration::try_from(duration)
-        .map_err(|_| Failure::Internal(format!("{duration:?} does not fit in a message")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,6 +151,7 @@ mod tests {
             Some(proto::TranscriptionConfig {
                 language: language.into(),
                 task,
+                ..Default::default()
             })
         };
         assert_eq!(options(config("", 0), &defaults).unwrap(), defaults);
@@ -197,13 +167,68 @@ mod tests {
     }
 
     #[test]
+    fn every_field_of_a_request_has_its_place() {
+        let said = options(
+            Some(proto::TranscriptionConfig {
+                word_timestamps: Some(true),
+                initial_prompt: "Digits.".into(),
+                hotwords: "niner".into(),
+                beam_size: 4,
+                temperatures: vec![0.0, 0.5],
+                long_form: proto::LongForm::Sequential.into(),
+                voice_activity_detection: Some(false),
+                ..Default::default()
+            }),
+            &Options::default(),
+        )
+        .unwrap();
+        let mut expected = Options {
+            word_timestamps: true,
+            long_form: pipeline::LongForm::Sequential,
+            vad: None,
+            ..Options::default()
+        };
+        expected.context.initial_prompt = Some("Digits.".into());
+        expected.context.hotwords = Some("niner".into());
+        expected.decoding.beam_size = 4;
+        expected.decoding.temperatures = vec![0.0, 0.5];
+        assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn an_utterance_ends_by_default_where_words_come_early() {
+        let config = |interim_results, utterance_silence: Option<f64>| {
+            let seconds = |seconds: f64| prost_types::Duration {
+                seconds: seconds as i64,
+                nanos: (seconds.fract() * 1e9) as i32,
+            };
+            live(&proto::StreamingConfig {
+                interim_results,
+                utterance_silence: utterance_silence.map(seconds),
+                ..Default::default()
+            })
+            .map(|live| live.utterance_silence)
+        };
+        assert_eq!(config(false, None), Ok(None));
+        assert_eq!(config(true, None), Ok(Some(Duration::from_millis(500))));
+        assert_eq!(config(false, Some(1.5)), Ok(Some(Duration::from_millis(1500))));
+        for bad in [0.0, -1.0, 60.0] {
+            assert_eq!(
+                config(true, Some(bad)).unwrap_err().code(),
+                Code::InvalidArgument,
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
     fn raw_audio_needs_a_rate_and_files_refuse_one() {
         let config = |encoding: i32, sample_rate_hertz, channels| {
             encoding_of(proto::StreamingConfig {
-                transcription: None,
                 encoding,
                 sample_rate_hertz,
                 channels,
+                ..Default::default()
             })
         };
         assert_eq!(config(0, 0, 0), Ok(StreamEncoding::File));
