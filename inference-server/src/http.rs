@@ -20,6 +20,7 @@ use crate::{
 };
 
 mod form;
+mod realtime;
 mod transcriptions;
 
 /// Every path of the HTTP port.
@@ -34,6 +35,7 @@ pub fn router(transcriber: Arc<Transcriber>) -> Router {
             "/v1/audio/translations",
             post(transcriptions::translate).layer(limit),
         )
+        .route("/v1/realtime", get(realtime::open))
         .route("/v1/models", get(models))
         .route("/v1/models/{name}", get(model))
         .route("/health/live", get(async || Json(json!({ "status": "live" }))))

@@ -83,12 +83,27 @@ pub fn transcribe(
     options: &Options,
     cancel: &Cancel,
 ) -> Result<Transcript, PipelineError> {
+    transcribe_each(model, audio, options, cancel, |_| {})
+}
+
+/// The same, and hands out each window as soon as it is final.
+pub fn transcribe_each(
+    model: &Model,
+    audio: &Pcm16k,
+    options: &Options,
+    cancel: &Cancel,
+    mut each: impl FnMut(&WindowResult),
+) -> Result<Transcript, PipelineError> {
     let mut live = Live::of(model, audio, options)?;
     let mut windows = Vec::new();
+    let mut take = |new: Vec<WindowResult>| {
+        new.iter().for_each(&mut each);
+        windows.extend(new);
+    };
     for piece in audio.samples().chunks(SAMPLE_RATE as usize) {
-        windows.extend(live.push(piece, cancel)?);
+        take(live.push(piece, cancel)?);
     }
-    windows.extend(live.finish(cancel)?);
+    take(live.finish(cancel)?);
     let language = windows
         .iter()
         .map(|w| w.language.clone())

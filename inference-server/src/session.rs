@@ -19,6 +19,8 @@ pub enum Input {
     Audio(Bytes),
     /// What was said until now is to be final.
     Commit,
+    /// What is not final is to be forgotten.
+    Clear,
 }
 
 /// The client, as the worker sees it.
@@ -65,13 +67,15 @@ impl Session {
             while let Some(input) = peer.next()? {
                 let new = match &input {
                     Input::Audio(bytes) => audio.push(bytes)?,
-                    Input::Commit => vec![],
+                    Input::Commit | Input::Clear => vec![],
                 };
                 samples += new.len();
                 let started = Instant::now();
                 let mut updates = conversation.push(&new, cancel)?;
-                if let Input::Commit = input {
-                    updates.extend(conversation.commit(cancel)?);
+                match input {
+                    Input::Audio(_) => {}
+                    Input::Commit => updates.extend(conversation.commit(cancel)?),
+                    Input::Clear => conversation.clear(),
                 }
                 work += started.elapsed();
                 peer.send(updates)?;

@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header::RETRY_AFTER},
     response::{IntoResponse, Response},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 pub use tonic::Code;
 use tonic::{Status, metadata::MetadataValue};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -184,10 +184,8 @@ impl Failure {
 
     /// As the OpenAI API says it.
     pub fn to_response(&self, request_id: &str) -> Response {
-        let (status, kind, code) = self.http();
-        let body = json!({ "error": {
-            "message": self.sentence(request_id), "type": kind, "param": self.param(), "code": code,
-        }});
+        let (status, ..) = self.http();
+        let body = json!({ "error": self.to_error(request_id) });
         let mut response = (status, Json(body)).into_response();
         if let Some(delay) = self.retry_after() {
             response
@@ -195,6 +193,12 @@ impl Failure {
                 .insert(RETRY_AFTER, HeaderValue::from(seconds(&delay)));
         }
         response
+    }
+
+    /// The error object of the OpenAI API, for where no status can be sent any more.
+    pub fn to_error(&self, request_id: &str) -> Value {
+        let (_, kind, code) = self.http();
+        json!({ "message": self.sentence(request_id), "type": kind, "param": self.param(), "code": code })
     }
 
     fn param(&self) -> Option<&str> {

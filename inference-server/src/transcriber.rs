@@ -15,7 +15,7 @@ use crate::{
     call::Call,
     metrics::Metrics,
     model::Model,
-    pipeline::{self, Cancel, Options, Transcript},
+    pipeline::{self, Cancel, Options, Transcript, WindowResult},
     status::Failure,
 };
 
@@ -148,6 +148,18 @@ impl Transcriber {
         options: Options,
         call: &mut Call,
     ) -> Result<Transcript, Failure> {
+        self.transcribe_each(place, audio, options, call, |_| {}).await
+    }
+
+    /// The same; `each` gets every window as soon as it is final, on the worker's thread, and may block.
+    pub async fn transcribe_each(
+        &self,
+        place: Place,
+        audio: Bytes,
+        options: Options,
+        call: &mut Call,
+        each: impl FnMut(&WindowResult) + Send + 'static,
+    ) -> Result<Transcript, Failure> {
         let model = self.model()?;
         let max = self.settings.max_audio_duration;
         let permit = self.permit(place, call).await?;
@@ -155,7 +167,7 @@ impl Transcriber {
             let pcm = audio::decode(&audio, max)?;
             drop(audio);
             let started = Instant::now();
-            let transcript = pipeline::transcribe(&model, &pcm, &options, cancel)?;
+            let transcript = pipeline::transcribe_each(&model, &pcm, &options, cancel, each)?;
             Ok((transcript, started.elapsed()))
         });
         let (transcript, took) = tokio::select! {

@@ -75,6 +75,25 @@ fn clear_samples_are_exactly_right() {
     }
 }
 
+/// A model hears a window from its first word on: alone, this one says a digit more after a silence.
+#[test]
+fn silence_before_the_words_changes_nothing() {
+    let said = sound("three-digits-16k.wav");
+    for seconds in [3, 7, 20] {
+        let late: Vec<f32> = [&vec![0.0; seconds * 16_000], said.samples()].concat();
+        let heard = transcript(&late.into(), &english());
+        assert_eq!(heard.text, "Seven three one.", "{seconds} s");
+        assert!(
+            heard.segments[0].start >= Duration::from_secs(seconds as u64),
+            "{heard:?}"
+        );
+    }
+    assert_eq!(
+        transcript(&sound("late-start-16k.flac"), &english()).text,
+        "Four four five."
+    );
+}
+
 #[test]
 fn nothing_is_invented_where_nobody_speaks() {
     let mut seed = 1u32;

@@ -43,6 +43,8 @@ pub(super) struct Form {
     /// `timestamp_granularities[]`: of words, of segments.
     pub(super) words: bool,
     pub(super) segments: bool,
+    /// Whether the words are sent as they become known.
+    pub(super) stream: bool,
 }
 
 /// Reads the whole form, `limit` bytes at most.
@@ -116,7 +118,11 @@ fn set(form: &mut Form, name: &str, value: String) -> Result<(), Failure> {
             Ok(temperature) if (0.0..=1.0).contains(&temperature) => form.temperature = temperature,
             _ => return refused("numbers from 0 to 1 are"),
         },
-        "stream" if value != "false" => return refused("false is"),
+        "stream" => match value.as_str() {
+            "true" => form.stream = true,
+            "false" => form.stream = false,
+            _ => return refused("true and false are"),
+        },
         _ if GRANULARITIES.contains(&name) => match value.as_str() {
             "word" => form.words = true,
             "segment" => form.segments = true,
@@ -133,6 +139,12 @@ fn check(form: &Form) -> Result<(), Failure> {
         return Err(Failure::invalid(
             GRANULARITIES[0],
             "timestamp_granularities[] needs response_format verbose_json",
+        ));
+    }
+    if form.stream && matches!(form.response_format, ResponseFormat::Srt | ResponseFormat::Vtt) {
+        return Err(Failure::invalid(
+            "stream",
+            "stream needs response_format json, verbose_json or text",
         ));
     }
     Ok(())

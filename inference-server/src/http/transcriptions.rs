@@ -26,6 +26,8 @@ use crate::{
     transcriber::Transcriber,
 };
 
+mod streamed;
+
 /// How long the rest of a refused upload is thrown away, so that the client gets to read why.
 const DISCARD_TIME: Duration = Duration::from_secs(5);
 
@@ -44,58 +46,56 @@ async fn respond(transcriber: Arc<Transcriber>, request: Request, api: Api, task
     let time = transcriber.settings().timeout;
     let mut call = Call::begin(transcriber.metrics().clone(), api, request.headers(), time);
     let id = call::header_value(call.request_id());
-    let answer = match transcriber.enter() {
-        Ok(place) => {
-            let deadline = call.deadline();
-            let answer = timeout_at(
-                deadline.into(),
-                answer(&transcriber, request, task, place, &mut call),
-            )
-            .await;
-            answer.unwrap_or_else(|_| Err(Failure::deadline("the request was served")))
-        }
-        Err(failure) => {
-            discard(request.into_body(), transcriber.settings().max_message_size).await;
-            Err(failure)
-        }
-    };
-    let mut response = match answer {
-        Ok(response) => {
-            call.end(Code::Ok);
-            response
-        }
-        Err(failure) => {
-            let response = failure.to_response(call.request_id());
-            call.fail(&failure);
-            response
+    let mut response = match arrive(&transcriber, request, &call).await {
+        Err(failure) => refuse(call, &failure),
+        Ok((place, form)) if form.stream => streamed::respond(transcriber, place, form, task, call).await,
+        Ok((place, mut form)) => {
+            let options = options(&form, task, &transcriber.settings().options);
+            let file = std::mem::take(&mut form.file);
+            match transcriber.transcribe(place, file, options, &mut call).await {
+                Ok(transcript) => {
+                    call.end(Code::Ok);
+                    written(&form, task, &transcript)
+                }
+                Err(failure) => refuse(call, &failure),
+            }
         }
     };
     response.headers_mut().insert(call::REQUEST_ID, id);
     response
 }
 
-async fn answer(
-    transcriber: &Transcriber,
-    request: Request,
-    task: Task,
-    place: Place,
-    call: &mut Call,
-) -> Result<Response, Failure> {
+fn refuse(call: Call, failure: &Failure) -> Response {
+    let response = failure.to_response(call.request_id());
+    call.fail(failure);
+    response
+}
+
+/// A place in the queue, and the whole form.
+async fn arrive(transcriber: &Transcriber, request: Request, call: &Call) -> Result<(Place, Form), Failure> {
     let limit = transcriber.settings().max_message_size;
-    let multipart: Multipart = request.extract().await.map_err(|_| {
-        Failure::invalid(
-            "file",
-            "the request must be a multipart/form-data form with a \"file\" in it",
-        )
-    })?;
-    let mut form = form::read(multipart, limit).await?;
+    let place = match transcriber.enter() {
+        Ok(place) => place,
+        Err(failure) => {
+            discard(request.into_body(), limit).await;
+            return Err(failure);
+        }
+    };
+    let form = async {
+        let multipart: Multipart = request.extract().await.map_err(|_| {
+            Failure::invalid(
+                "file",
+                "the request must be a multipart/form-data form with a \"file\" in it",
+            )
+        })?;
+        form::read(multipart, limit).await
+    };
+    let form = timeout_at(call.deadline().into(), form).await;
+    let form = form.unwrap_or_else(|_| Err(Failure::deadline("the request was served")))?;
     if let Some(name) = &form.model {
         super::served(transcriber.model()?.as_ref(), name)?;
     }
-    let options = options(&form, task, &transcriber.settings().options);
-    let file = std::mem::take(&mut form.file);
-    let transcript = transcriber.transcribe(place, file, options, call).await?;
-    Ok(written(&form, task, &transcript))
+    Ok((place, form))
 }
 
 /// What the form asks for, where it says nothing the server's defaults.

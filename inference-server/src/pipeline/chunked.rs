@@ -130,6 +130,12 @@ impl<'m> Chunked<'m> {
         }
     }
 
+    /// Forgets what is not final.
+    pub(super) fn clear(&mut self) {
+        self.held = None;
+        self.go_on(self.buffer.len());
+    }
+
     /// The words so far of what is not final; they are not remembered.
     pub(super) fn peek(&self, cancel: &Cancel) -> Result<WindowResult, PipelineError> {
         let (mut heard, news) = self.listen(self.buffer.len(), cancel)?;
@@ -189,11 +195,19 @@ impl<'m> Chunked<'m> {
 
     /// What is said in the buffer up to `end`.
     fn listen(&self, end: usize, cancel: &Cancel) -> Result<(Heard, Option<News>), PipelineError> {
-        let samples = &self.buffer[..end];
         let nothing = Heard::nothing(self.begin, self.begin + end);
         cancel.check()?;
         let (model, vad) = (self.listener.model, self.speech.is_some());
-        if vad && (self.thresholds.silent(samples) || self.speech_before(end).is_empty()) {
+        // From the first word to the last: silence before them makes a model say what it likes.
+        let spans = self.speech_before(end);
+        let (first, last) = match (spans.first(), spans.last()) {
+            (Some(first), Some(last)) => (first.start, last.end),
+            _ if vad => return Ok((nothing, None)),
+            _ => (0, end),
+        };
+        let samples = &self.buffer[first..last];
+        let begin = self.begin + first;
+        if vad && self.thresholds.silent(samples) {
             return Ok((nothing, None));
         }
         let features = model.extractor.extract(samples);
@@ -207,7 +221,7 @@ impl<'m> Chunked<'m> {
             return Ok((nothing, None));
         }
         let rate = f64::from(SAMPLE_RATE);
-        let (offset, seconds) = (self.begin as f64 / rate, samples.len() as f64 / rate);
+        let (offset, seconds) = (begin as f64 / rate, samples.len() as f64 / rate);
         let timestamps = model.config.tokens.timestamp_begin();
         let mut stretches = segments::split(&said.tokens.ids, timestamps, offset, seconds);
         stretches.retain(|stretch| !model.vocabulary.text(&stretch.tokens).trim().is_empty());
@@ -224,7 +238,7 @@ impl<'m> Chunked<'m> {
         });
         let heard = Heard {
             stretches,
-            facts: said.facts(self.begin / model.config.features.hop_length),
+            facts: said.facts(begin / model.config.features.hop_length),
             ..nothing
         };
         Ok((heard, news))

@@ -58,6 +58,8 @@ pub enum Update {
     },
     /// Words that stay.
     Final(WindowResult),
+    /// All words up to here are final, because the client said so.
+    Committed(Duration),
 }
 
 /// One stream.
@@ -128,7 +130,19 @@ impl<'m> Conversation<'m> {
         let mut updates = Vec::new();
         let windows = self.live.cut(self.heard, cancel)?;
         self.tell(windows, &mut updates);
+        updates.push(Update::Committed(self.now()));
         Ok(updates)
+    }
+
+    /// What is not final is forgotten: the client says so.
+    pub fn clear(&mut self) {
+        self.live.clear();
+        self.seen.clear();
+        self.looked = self.heard;
+    }
+
+    fn now(&self) -> Duration {
+        self.options.start_offset + Duration::from_secs_f64(self.heard as f64 / f64::from(SAMPLE_RATE))
     }
 
     /// No more audio: what is left is final.

@@ -71,6 +71,13 @@ impl<'m> Live<'m> {
         }
     }
 
+    /// Forgets what is not final.
+    pub(super) fn clear(&mut self) {
+        if let Form::Chunked(form) = &mut self.0 {
+            form.clear();
+        }
+    }
+
     /// The words so far of what is not final; `None`: the sequential form has none.
     pub(super) fn peek(&self, cancel: &Cancel) -> Result<Option<WindowResult>, PipelineError> {
         match &self.0 {

@@ -42,6 +42,12 @@ pub(super) fn update(update: Update) -> Result<proto::StreamingTranscribeRespons
     match update {
         Update::SpeechStart(at) => speech(proto::SpeechEvent::Begin, at),
         Update::SpeechEnd(at) => speech(proto::SpeechEvent::End, at),
+        // Only where a client may commit, which the messages of this API do not know.
+        Update::Committed(at) => Ok(proto::StreamingTranscribeResponse {
+            is_final: true,
+            end_offset: Some(duration(at)?),
+            ..Default::default()
+        }),
         Update::Final(result) => Ok(proto::StreamingTranscribeResponse {
             is_final: true,
             ..words_of(result)?

@@ -1,6 +1,6 @@
 //! The HTTP port, by a client that writes bytes; and that client.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::{
@@ -170,9 +170,11 @@ async fn verbose_json_has_segments_and_words_with_their_times() {
     let segment = &answer["segments"][0];
     assert_eq!(segment["text"], json!(format!(" {said}")));
     assert_eq!(
-        (&segment["id"], &segment["seek"], &segment["temperature"]),
-        (&json!(0), &json!(0), &json!(0.0))
+        (&segment["id"], &segment["temperature"]),
+        (&json!(0), &json!(0.0))
     );
+    // Its window begins where speech does.
+    assert!(segment["seek"].as_u64().unwrap() < 50, "{segment}");
     assert!(segment["compression_ratio"].as_f64().unwrap() > 0.0, "{segment}");
     assert!(segment["tokens"].as_array().unwrap().len() >= 3, "{segment}");
 
@@ -217,6 +219,77 @@ async fn subtitles_come_in_their_own_media_types() {
         vtt.text().starts_with("WEBVTT\n\n00:00:0") && vtt.text().contains(&said),
         "{}",
         vtt.text()
+    );
+}
+
+/// The data of server-sent events.
+fn events(answer: &Answer) -> Vec<serde_json::Value> {
+    let text = answer.text();
+    let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+    data.map(|data| serde_json::from_str(data).unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_streamed_transcript_comes_in_deltas_that_add_up() {
+    let mut config = config();
+    config.settings.options.chunk_duration = Duration::from_secs(5);
+    let serving = Serving::start(config).await;
+    // Two recordings with a long silence between them: two windows.
+    let parts = ["three-digits-16k.wav", "one-digit-16k.wav"].map(|file| sample(file).0);
+    let mut samples = Vec::new();
+    for part in &parts {
+        let wav = hound::WavReader::new(&part[..]).unwrap();
+        samples.extend(wav.into_samples::<i16>().map(Result::unwrap));
+        samples.extend([0; 16_000 * 4]);
+    }
+    let mut wav = std::io::Cursor::new(Vec::new());
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: 16_000,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    let mut writer = hound::WavWriter::new(&mut wav, spec).unwrap();
+    samples
+        .iter()
+        .for_each(|sample| writer.write_sample(*sample).unwrap());
+    writer.finalize().unwrap();
+    let upload = Upload::of(wav.get_ref())
+        .field("stream", "true")
+        .field("response_format", "verbose_json");
+    let answer = post(serving.http, upload).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-type"), Some("text/event-stream"));
+    let events = events(&answer);
+    let of = |kind: &str| -> Vec<serde_json::Value> {
+        let some = events.iter().filter(|event| event["type"] == kind);
+        some.cloned().collect()
+    };
+    let deltas = of("transcript.text.delta");
+    assert!(deltas.len() >= 2, "{events:?}");
+    let told: String = deltas
+        .iter()
+        .map(|event| event["delta"].as_str().unwrap())
+        .collect();
+    let done = events.last().unwrap();
+    assert_eq!(
+        (&done["type"], &done["text"]),
+        (&json!("transcript.text.done"), &json!(told))
+    );
+    assert!(told.starts_with(&sample("three-digits-16k.wav").1), "{told}");
+    let segments = of("transcript.text.segment");
+    assert_eq!(
+        segments.len(),
+        done["verbose"]["segments"].as_array().unwrap().len()
+    );
+    assert!(segments[1]["start"].as_f64().unwrap() > 5.0);
+    assert_eq!(serving.metric(&ended("HttpTranscriptions", "OK")).await, 1.0);
+
+    let garbage = Upload::of(b"no audio at all").field("stream", "true");
+    let answer = post(serving.http, garbage).await;
+    assert_eq!(
+        (answer.status, &answer.json()["error"]["param"]),
+        (400, &json!("file"))
     );
 }
 

@@ -188,7 +188,7 @@ fn text(result: &StreamingTranscribeResponse) -> String {
     words(std::slice::from_ref(result))
 }
 
-const PAUSE: [u8; 64_000] = [0; 64_000]; // 2 s
+static PAUSE: [u8; 64_000] = [0; 64_000]; // 2 s
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_utterance_is_told_while_it_is_spoken_and_is_final_when_the_speaker_pauses() {

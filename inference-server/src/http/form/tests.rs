@@ -60,6 +60,7 @@ async fn every_field_that_is_followed_is_read() {
         response_format: ResponseFormat::VerboseJson,
         words: true,
         segments: true,
+        stream: false,
     };
     assert_eq!(form, expected);
     let least = read_parts(&[("file", b"")]).await.unwrap();
@@ -74,7 +75,7 @@ async fn what_is_not_followed_is_refused_by_name() {
         ("temperature", "1.5"),
         ("temperature", "nan"),
         ("temperature", "warm"),
-        ("stream", "true"),
+        ("stream", "yes"),
         ("chunking_strategy", "auto"),
         ("timestamp_granularities[]", "character"),
         ("", "x"),
@@ -107,6 +108,19 @@ async fn a_form_that_is_cut_off_or_too_large_is_refused() {
     assert_eq!(read_body(cut).await.unwrap_err().code(), Code::InvalidArgument);
     let large = read_parts(&[("file", &[0; LIMIT])]).await;
     assert_eq!(large.unwrap_err(), Failure::TooLarge { limit: LIMIT });
+}
+
+#[tokio::test]
+async fn subtitles_are_not_streamed() {
+    let streamed = |format: &'static str| {
+        [
+            ("file", &b"x"[..]),
+            ("stream", b"true"),
+            ("response_format", format.as_bytes()),
+        ]
+    };
+    assert!(read_parts(&streamed("verbose_json")).await.unwrap().stream);
+    assert_eq!(refused(&streamed("srt")).await.0, "stream");
 }
 
 #[tokio::test]
