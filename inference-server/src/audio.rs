@@ -25,6 +25,7 @@ mod pcm;
 mod raw;
 mod resample;
 mod sniff;
+mod source;
 mod stream;
 mod wav;
 
@@ -33,6 +34,7 @@ mod tests;
 
 pub use error::AudioError;
 pub use mix::Channels;
+pub use source::{Source, SourceError};
 pub use stream::{AudioStream, ChannelStream, StreamEncoding};
 
 use output::Output;

@@ -22,6 +22,7 @@ use crate::{
 mod form;
 mod realtime;
 mod transcriptions;
+mod upload;
 
 /// Every path of the HTTP port.
 pub fn router(transcriber: Arc<Transcriber>) -> Router {

@@ -1,6 +1,8 @@
 //! [`Pcm16k`] in; a [`Transcript`] out: the five stages in order, window by window.
 //! Knows neither gRPC nor HTTP, and decodes no audio files.
 
+use std::time::Duration;
+
 use crate::{
     audio::{Pcm16k, SAMPLE_RATE},
     decoder::DecoderError,
@@ -18,6 +20,7 @@ mod joint;
 mod listener;
 mod live;
 mod options;
+mod peak;
 mod segments;
 mod sequential;
 mod silence;
@@ -76,33 +79,66 @@ impl From<DecoderError> for PipelineError {
     }
 }
 
-/// Transcribes audio of any length, window by window.
-pub fn transcribe(
+/// Who takes samples (16 kHz, mono).
+pub type Take<'t, E> = dyn FnMut(&[f32]) -> Result<(), E> + 't;
+
+/// Audio that is here in whole and can be played more than once.
+pub trait Recording {
+    /// Why it cannot be played or transcribed.
+    type Error: From<PipelineError>;
+
+    /// Hands out its samples (16 kHz, mono) in order, piece by piece.
+    fn play(&self, take: &mut Take<'_, Self::Error>) -> Result<(), Self::Error>;
+}
+
+impl Recording for Pcm16k {
+    type Error = PipelineError;
+
+    fn play(&self, take: &mut Take<'_, PipelineError>) -> Result<(), PipelineError> {
+        self.samples().chunks(SAMPLE_RATE as usize).try_for_each(take)
+    }
+}
+
+/// Transcribes a recording of any length, window by window. Memory does not grow with its length, but for the words.
+pub fn transcribe<R: Recording>(
     model: &Model,
-    audio: &Pcm16k,
+    recording: &R,
     options: &Options,
     cancel: &Cancel,
-) -> Result<Transcript, PipelineError> {
-    transcribe_each(model, audio, options, cancel, |_| {})
+) -> Result<Transcript, R::Error> {
+    transcribe_each(model, recording, options, cancel, |_| {})
 }
 
 /// The same, and hands out each window as soon as it is final.
-pub fn transcribe_each(
+pub fn transcribe_each<R: Recording>(
     model: &Model,
-    audio: &Pcm16k,
+    recording: &R,
     options: &Options,
     cancel: &Cancel,
     mut each: impl FnMut(&WindowResult),
-) -> Result<Transcript, PipelineError> {
-    let mut live = Live::of(model, audio, options)?;
-    let mut windows = Vec::new();
+) -> Result<Transcript, R::Error> {
+    let check = || cancel.check().map_err(|stopped| R::Error::from(stopped.into()));
+    let mut peak = None;
+    if options.long_form == LongForm::Sequential {
+        let mut listening = peak::Peak::new(model);
+        recording.play(&mut |samples| {
+            listening.push(samples);
+            check()
+        })?;
+        peak = Some(listening.finish());
+    }
+    let mut live = Live::with_peak(model, options, peak)?;
+    let (mut windows, mut heard) = (Vec::new(), 0);
     let mut take = |new: Vec<WindowResult>| {
         new.iter().for_each(&mut each);
         windows.extend(new);
     };
-    for piece in audio.samples().chunks(SAMPLE_RATE as usize) {
-        take(live.push(piece, cancel)?);
-    }
+    recording.play(&mut |samples| {
+        check()?;
+        heard += samples.len();
+        take(live.push(samples, cancel)?);
+        Ok(())
+    })?;
     take(live.finish(cancel)?);
     let language = windows
         .iter()
@@ -115,6 +151,6 @@ pub fn transcribe_each(
         text,
         segments,
         language,
-        audio_duration: audio.duration(),
+        audio_duration: Duration::from_secs_f64(heard as f64 / f64::from(SAMPLE_RATE)),
     })
 }

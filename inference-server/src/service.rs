@@ -7,6 +7,7 @@ use tonic::{Request, Response, Status, Streaming, codec::CompressionEncoding, se
 use tonic_health::server::{HealthReporter, HealthService};
 
 use crate::{
+    audio::Source,
     proto::{
         DetectLanguageRequest, DetectLanguageResponse, FILE_DESCRIPTOR_SET, GetModelRequest,
         GetModelResponse, StreamingTranscribeRequest, TranscribeRequest, TranscribeResponse,
@@ -68,7 +69,7 @@ impl Transcription for Service {
             let options = request::options(config, &self.transcriber.settings().options)?;
             let transcript = self
                 .transcriber
-                .transcribe(place, audio, options, &mut call)
+                .transcribe(place, Source::Memory(audio), options, &mut call)
                 .await?;
             response::transcript(transcript, model.facts())
         };
@@ -100,7 +101,11 @@ impl Transcription for Service {
     ) -> Result<Response<DetectLanguageResponse>, Status> {
         let (mut call, place) = gate::arrival(&mut request)?;
         let audio = request.into_inner().audio;
-        match self.transcriber.detect_language(place, audio, &mut call).await {
+        match self
+            .transcriber
+            .detect_language(place, Source::Memory(audio), &mut call)
+            .await
+        {
             Ok(languages) => {
                 call.end(Code::Ok);
                 Ok(Response::new(response::languages(languages)))

@@ -3,9 +3,10 @@
 use std::{fs, io::Write, path::PathBuf, time::Duration};
 
 use crate::{
-    audio, bundled,
+    audio::{Source, SourceError},
+    bundled,
     model::Model,
-    pipeline::{self, Cancel, Options},
+    pipeline::{self, Cancel, Options, PipelineError, Recording, Take},
     render::{Format, render},
 };
 
@@ -36,10 +37,13 @@ pub struct TranscribeError(String);
 pub fn run(request: &Request, out: &mut dyn Write) -> Result<(), TranscribeError> {
     let file = request.file.display();
     // The audio first: it is the likelier mistake, and the cheaper one to find.
-    let bytes =
-        fs::read(&request.file).map_err(|e| TranscribeError(format!("failed to read {file}: {e}")))?;
-    let audio = audio::decode(&bytes, NO_LIMIT).map_err(|e| TranscribeError(format!("{file}: {e}")))?;
-    drop(bytes);
+    let opened = fs::File::open(&request.file);
+    let opened = opened.map_err(|e| TranscribeError(format!("failed to read {file}: {e}")))?;
+    let audio = AudioFile {
+        source: Source::file(opened),
+        name: file.to_string(),
+    };
+    audio.check()?;
     let dir = match &request.model {
         Some(dir) => dir.clone(),
         None => bundled::find(bundled::DEFAULT).map_err(|e| TranscribeError(e.to_string()))?,
@@ -47,9 +51,53 @@ pub fn run(request: &Request, out: &mut dyn Write) -> Result<(), TranscribeError
     let load = Model::load(&dir, request.threads);
     let model = load.map_err(|e| TranscribeError(format!("the model in {}: {e}", dir.display())))?;
     let transcript = pipeline::transcribe(&model, &audio, &request.options, &Cancel::new());
-    let transcript = transcript.map_err(|e| TranscribeError(e.to_string()))?;
+    let transcript = transcript?;
     let written = out
         .write_all(render(&transcript, request.format).as_bytes())
         .and_then(|()| out.flush());
     written.map_err(|e| TranscribeError(format!("failed to write the transcript: {e}")))
+}
+
+/// The file, decoded as it is played.
+struct AudioFile {
+    source: Source,
+    name: String,
+}
+
+impl AudioFile {
+    /// Whether there is audio at its start.
+    fn check(&self) -> Result<(), TranscribeError> {
+        let begun = |samples: &[f32]| {
+            if samples.is_empty() {
+                Ok(())
+            } else {
+                Err(String::new())
+            }
+        };
+        match self.source.play(NO_LIMIT, &mut { begun }) {
+            Ok(()) | Err(SourceError::Taker(_)) => Ok(()),
+            Err(error) => Err(self.failed(&error)),
+        }
+    }
+
+    fn failed(&self, error: &dyn std::fmt::Display) -> TranscribeError {
+        TranscribeError(format!("{}: {error}", self.name))
+    }
+}
+
+impl From<PipelineError> for TranscribeError {
+    fn from(error: PipelineError) -> Self {
+        TranscribeError(error.to_string())
+    }
+}
+
+impl Recording for AudioFile {
+    type Error = TranscribeError;
+
+    fn play(&self, take: &mut Take<'_, TranscribeError>) -> Result<(), TranscribeError> {
+        self.source.play(NO_LIMIT, take).map_err(|error| match error {
+            SourceError::Taker(error) => error,
+            other => self.failed(&other),
+        })
+    }
 }

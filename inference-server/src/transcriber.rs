@@ -2,20 +2,21 @@
 //! Both APIs go through here. Knows neither gRPC nor HTTP.
 
 use std::{
+    cell::Cell,
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
 use tokio::{sync::watch, task::spawn_blocking, time::timeout_at};
-use tokio_util::{bytes::Bytes, sync::CancellationToken};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     admission::{Admission, Permit, Place},
-    audio,
+    audio::{self, Source, SourceError},
     call::Call,
     metrics::Metrics,
     model::Model,
-    pipeline::{self, Cancel, Options, Transcript, WindowResult},
+    pipeline::{self, Cancel, Options, Recording, Take, Transcript, WindowResult},
     status::Failure,
 };
 
@@ -144,7 +145,7 @@ impl Transcriber {
     pub async fn transcribe(
         &self,
         place: Place,
-        audio: Bytes,
+        audio: Source,
         options: Options,
         call: &mut Call,
     ) -> Result<Transcript, Failure> {
@@ -155,52 +156,101 @@ impl Transcriber {
     pub async fn transcribe_each(
         &self,
         place: Place,
-        audio: Bytes,
+        audio: Source,
         options: Options,
         call: &mut Call,
         each: impl FnMut(&WindowResult) + Send + 'static,
     ) -> Result<Transcript, Failure> {
-        let model = self.model()?;
-        let max = self.settings.max_audio_duration;
-        let permit = self.permit(place, call).await?;
-        let work = on_worker(permit, call.deadline(), move |cancel| {
-            let pcm = audio::decode(&audio, max)?;
-            drop(audio);
-            let started = Instant::now();
-            let transcript = pipeline::transcribe_each(&model, &pcm, &options, cancel, each)?;
-            Ok((transcript, started.elapsed()))
-        });
-        let (transcript, took) = tokio::select! {
-            done = work => done?,
-            failure = self.stopped() => return Err(failure),
+        let work = move |model: &Model, audio: &Played, cancel: &Cancel| {
+            pipeline::transcribe_each(model, audio, &options, cancel, each)
         };
-        call.transcribed(transcript.audio_duration, took);
-        Ok(transcript)
+        self.work(place, audio, call, work).await
     }
 
     /// The languages of a recording, likeliest first.
     pub async fn detect_language(
         &self,
         place: Place,
-        audio: Bytes,
+        audio: Source,
         call: &mut Call,
     ) -> Result<Vec<(String, f32)>, Failure> {
-        let (model, options) = (self.model()?, self.settings.options.clone());
-        let max = self.settings.max_audio_duration;
+        let options = self.settings.options.clone();
+        let work = move |model: &Model, audio: &Played, cancel: &Cancel| {
+            pipeline::detect_language(model, audio, &options, cancel)
+        };
+        self.work(place, audio, call, work).await
+    }
+
+    /// Waits for a permit, and does something with a recording on a thread of its own.
+    async fn work<T: Send + 'static>(
+        &self,
+        place: Place,
+        audio: Source,
+        call: &mut Call,
+        work: impl FnOnce(&Model, &Played, &Cancel) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let model = self.model()?;
+        let audio = Played {
+            source: audio,
+            max: self.settings.max_audio_duration,
+            samples: Cell::new(0),
+            decoding: Cell::new(Duration::ZERO),
+        };
         let permit = self.permit(place, call).await?;
         let work = on_worker(permit, call.deadline(), move |cancel| {
-            let pcm = audio::decode(&audio, max)?;
-            drop(audio);
             let started = Instant::now();
-            let languages = pipeline::detect_language(&model, &pcm, &options, cancel)?;
-            Ok((languages, pcm.duration(), started.elapsed()))
+            let done = work(&model, &audio, cancel)?;
+            Ok((
+                done,
+                audio.duration(),
+                started.elapsed().saturating_sub(audio.decoding.get()),
+            ))
         });
-        let (languages, audio, took) = tokio::select! {
+        let (done, audio, took) = tokio::select! {
             done = work => done?,
             failure = self.stopped() => return Err(failure),
         };
         call.transcribed(audio, took);
-        Ok(languages)
+        Ok(done)
+    }
+}
+
+/// A recording as the pipeline plays it.
+struct Played {
+    source: Source,
+    max: Duration,
+    /// Samples of the last time.
+    samples: Cell<usize>,
+    /// Time that decoding took, which is not the model's.
+    decoding: Cell<Duration>,
+}
+
+impl Played {
+    fn duration(&self) -> Duration {
+        Duration::from_secs_f64(self.samples.get() as f64 / f64::from(audio::SAMPLE_RATE))
+    }
+}
+
+impl Recording for Played {
+    type Error = Failure;
+
+    fn play(&self, take: &mut Take<'_, Failure>) -> Result<(), Failure> {
+        self.samples.set(0);
+        let (began, mut taking) = (Instant::now(), Duration::ZERO);
+        let played = self.source.play(self.max, &mut |samples| {
+            self.samples.set(self.samples.get() + samples.len());
+            let began = Instant::now();
+            let taken = take(samples);
+            taking += began.elapsed();
+            taken
+        });
+        let decoding = began.elapsed().saturating_sub(taking);
+        self.decoding.set(self.decoding.get() + decoding);
+        played.map_err(|error| match error {
+            SourceError::Audio(error) => error.into(),
+            SourceError::Taker(failure) => failure,
+            read @ SourceError::Read(_) => Failure::Internal(read.to_string()),
+        })
     }
 }
 

@@ -19,7 +19,7 @@ use symphonia::core::io::ReadOnlySource;
 use super::{
     AudioError,
     demux::{self, Event, Input, Stop},
-    output::Output,
+    output::{Lanes, Output},
     sniff::Kind,
 };
 
@@ -125,8 +125,32 @@ fn run(kind: Kind, pushed: Receiver<Vec<u8>>, say: &SyncSender<Message>) {
 
 /// Decodes a file that is here as a whole, whatever the order of its parts.
 pub(super) fn whole(kind: Kind, bytes: &[u8], output: &mut Output) -> Result<(), AudioError> {
-    let mut emit = |event: Event| event.give(output).map_err(Stop::Failed);
-    let decode = AssertUnwindSafe(|| demux::decode(kind, Input::Whole(bytes), &mut emit));
+    decode_whole(kind, bytes, &mut |event| event.give(output).map_err(Stop::Failed))
+}
+
+/// The same; `each` gets what is ready after every event, and says whether it wants more.
+pub(super) fn whole_each(
+    kind: Kind,
+    bytes: &[u8],
+    output: &mut Output,
+    each: &mut dyn FnMut(Lanes) -> bool,
+) -> Result<(), AudioError> {
+    decode_whole(kind, bytes, &mut |event| {
+        event.give(output).map_err(Stop::Failed)?;
+        if each(output.ready()) {
+            Ok(())
+        } else {
+            Err(Stop::Alone)
+        }
+    })
+}
+
+fn decode_whole(
+    kind: Kind,
+    bytes: &[u8],
+    emit: &mut dyn FnMut(Event) -> Result<(), Stop>,
+) -> Result<(), AudioError> {
+    let decode = AssertUnwindSafe(|| demux::decode(kind, Input::Whole(bytes), emit));
     match catch_unwind(decode) {
         Ok(Err(Stop::Failed(error))) => Err(error),
         Ok(_) => Ok(()),

@@ -1,14 +1,13 @@
 //! A multipart form in; what it asks for out. Refuses by name every field and value that is not followed, because ignoring
 //! one would answer another question than the one that was asked.
 
+use super::upload::Upload;
+use crate::status::Failure;
 use axum::extract::{
     Multipart,
     multipart::{Field, MultipartError},
 };
 use axum::http::StatusCode;
-use tokio_util::bytes::Bytes;
-
-use crate::status::Failure;
 
 /// The longest value of a field that is not the file, in bytes: a prompt that fills the decoder is shorter.
 const MAX_VALUE: usize = 16 * 1024;
@@ -30,9 +29,10 @@ pub(super) enum ResponseFormat {
 }
 
 /// A form that can be followed.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default)]
 pub(super) struct Form {
-    pub(super) file: Bytes,
+    /// The audio; in a file without a name if it is large.
+    pub(super) file: Upload,
     pub(super) model: Option<String>,
     pub(super) language: Option<String>,
     /// Text that comes before the audio.
@@ -61,7 +61,7 @@ pub(super) async fn read(mut multipart: Multipart, limit: usize) -> Result<Form,
             return Err(Failure::invalid(&name, format!("the form has {name:?} twice")));
         }
         if name == "file" {
-            form.file = field.bytes().await.map_err(broken)?;
+            form.file = Upload::read(field, broken).await?;
         } else if known(&name) {
             set(&mut form, &name, value(&name, field, broken).await?)?;
         } else {

@@ -51,7 +51,7 @@ async fn respond(transcriber: Arc<Transcriber>, request: Request, api: Api, task
         Ok((place, form)) if form.stream => streamed::respond(transcriber, place, form, task, call).await,
         Ok((place, mut form)) => {
             let options = options(&form, task, &transcriber.settings().options);
-            let file = std::mem::take(&mut form.file);
+            let file = std::mem::take(&mut form.file).into_source();
             match transcriber.transcribe(place, file, options, &mut call).await {
                 Ok(transcript) => {
                     call.end(Code::Ok);

@@ -1,11 +1,9 @@
 //! Samples as they arrive in; the words of each window out, once they are final. Holds one window of audio, no more.
 
 use super::{
-    Cancel, LongForm, Options, PipelineError, WindowResult,
-    chunked::Chunked,
-    sequential::{Sequential, around},
+    Cancel, LongForm, Options, PipelineError, WindowResult, chunked::Chunked, sequential::Sequential,
 };
-use crate::{audio::Pcm16k, model::Model};
+use crate::model::Model;
 
 /// A transcription of audio that arrives piece by piece: each window is transcribed when it is there.
 pub struct Live<'m>(Form<'m>);
@@ -21,18 +19,13 @@ impl<'m> Live<'m> {
         Self::with_peak(model, options, None)
     }
 
-    /// The same for audio that is here in whole: the sequential long form scales each window by the loudest of all, as the
-    /// original does; without it, by the loudest so far.
-    pub(super) fn of(model: &'m Model, audio: &Pcm16k, options: &Options) -> Result<Self, PipelineError> {
-        let peak = || {
-            let frames = audio.samples().len() / model.config.features.hop_length + 2;
-            model.extractor.peak(around(audio.samples(), 0, 0), frames)
-        };
-        let peak = (options.long_form == LongForm::Sequential).then(peak);
-        Self::with_peak(model, options, peak)
-    }
-
-    fn with_peak(model: &'m Model, options: &Options, peak: Option<f64>) -> Result<Self, PipelineError> {
+    /// The same for a whole recording, whose loudest is known ([`super::peak`]): the sequential long form scales each window
+    /// by it, as the original does; without it, by the loudest so far.
+    pub(super) fn with_peak(
+        model: &'m Model,
+        options: &Options,
+        peak: Option<f64>,
+    ) -> Result<Self, PipelineError> {
         Ok(Live(match options.long_form {
             LongForm::Chunked => Form::Chunked(Box::new(Chunked::new(model, options)?)),
             LongForm::Sequential => Form::Sequential(Box::new(Sequential::new(model, options, peak)?)),

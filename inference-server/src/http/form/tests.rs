@@ -3,7 +3,10 @@
 use axum::{body::Body, extract::FromRequest, http::Request};
 
 use super::*;
-use crate::status::{Code, Field as At};
+use crate::{
+    audio::Source,
+    status::{Code, Field as At},
+};
 
 const LIMIT: usize = 64 * 1024;
 
@@ -36,6 +39,48 @@ async fn refused(parts: &[(&str, &[u8])]) -> (String, String) {
     }
 }
 
+fn bytes(file: Upload) -> Vec<u8> {
+    use std::io::{Read, Seek};
+    match file.into_source() {
+        Source::Memory(bytes) => bytes.to_vec(),
+        Source::File(file) => {
+            let (mut file, mut bytes) = (file.into_inner().unwrap(), Vec::new());
+            file.rewind().unwrap();
+            file.read_to_end(&mut bytes).unwrap();
+            bytes
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_large_file_is_kept_on_disk_and_a_small_one_in_memory() {
+    let large: Vec<u8> = (0..1_500_000u32).map(|i| (i % 251) as u8).collect();
+    let read = |file: Vec<u8>| async move {
+        let body = [
+            &b"--XX\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n"[..],
+            &file,
+            b"\r\n--XX--\r\n",
+        ]
+        .concat();
+        let request = Request::post("/").header("content-type", "multipart/form-data; boundary=XX");
+        let request = request.body(Body::from(body)).unwrap();
+        super::read(Multipart::from_request(request, &()).await.unwrap(), 1 << 24)
+            .await
+            .unwrap()
+            .file
+    };
+    let (kept, small) = (read(large.clone()).await, read(vec![7; 1000]).await);
+    assert!(matches!(small.into_source(), Source::Memory(_)));
+    let kept = kept.into_source();
+    assert!(matches!(kept, Source::File(_)));
+    let Source::File(file) = kept else { unreachable!() };
+    let mut file = file.into_inner().unwrap();
+    let mut read = Vec::new();
+    std::io::Seek::rewind(&mut file).unwrap();
+    std::io::Read::read_to_end(&mut file, &mut read).unwrap();
+    assert!(read == large, "the bytes that were sent");
+}
+
 #[tokio::test]
 async fn every_field_that_is_followed_is_read() {
     let form = read_parts(&[
@@ -51,20 +96,18 @@ async fn every_field_that_is_followed_is_read() {
     ])
     .await
     .unwrap();
-    let expected = Form {
-        file: Bytes::from_static(b"RIFF\r\n--X"),
-        model: Some("whisper-1".into()),
-        language: Some("en".into()),
-        prompt: Some("Digits.".into()),
-        temperature: 0.5,
-        response_format: ResponseFormat::VerboseJson,
-        words: true,
-        segments: true,
-        stream: false,
-    };
-    assert_eq!(form, expected);
+    assert_eq!(bytes(form.file), b"RIFF\r\n--X");
+    assert_eq!(
+        (form.model.as_deref(), form.language.as_deref()),
+        (Some("whisper-1"), Some("en"))
+    );
+    assert_eq!((form.prompt.as_deref(), form.temperature), (Some("Digits."), 0.5));
+    assert_eq!(form.response_format, ResponseFormat::VerboseJson);
+    assert!(form.words && form.segments && !form.stream);
     let least = read_parts(&[("file", b"")]).await.unwrap();
-    assert_eq!(least, Form::default());
+    assert_eq!(bytes(least.file), b"");
+    assert_eq!((least.model, least.prompt, least.temperature), (None, None, 0.0));
+    assert_eq!(least.response_format, ResponseFormat::Json);
 }
 
 #[tokio::test]

@@ -67,7 +67,7 @@ async fn work(
     sender: mpsc::Sender<Message>,
 ) {
     let options = options(&form, task, &transcriber.settings().options);
-    let file = std::mem::take(&mut form.file);
+    let file = std::mem::take(&mut form.file).into_source();
     let verbose = form.response_format == ResponseFormat::VerboseJson;
     let (windows, mut told) = (sender.clone(), Told::default());
     let each = move |window: &WindowResult| {
