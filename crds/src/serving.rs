@@ -408,6 +408,9 @@ pub enum LongForm {
     validation = Rule::new("self.enabled || !(has(self.threshold) || has(self.minSpeech) || has(self.minSilence) || has(self.speechPad))").message(
         "transcription.vad.threshold, minSpeech, minSilence and speechPad have no effect with transcription.vad.enabled false"
     ),
+    validation = Rule::new("!has(self.threshold) || self.threshold >= 0.01").message(
+        "transcription.vad.threshold must be at least 0.01"
+    ),
     validation = Rule::new("(!has(self.minSpeech) || duration(self.minSpeech) <= duration('1h')) && (!has(self.minSilence) || duration(self.minSilence) <= duration('1h')) && (!has(self.speechPad) || duration(self.speechPad) <= duration('1h'))").message(
         "transcription.vad.minSpeech, minSilence and speechPad must be at most 1h"
     )
@@ -418,7 +421,8 @@ pub struct Vad {
     pub enabled: bool,
     /// Probability of speech, from 0.01 to 1, at which a stretch of it begins. 0.35 when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0.01, max = 1))]
+    #[schemars(range(min = 0, max = 1))]
+    // a whole number is held against whole bounds: the rule has the 0.01
     pub threshold: Option<f64>,
     /// The shortest stretch of speech. 100ms when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -105,7 +105,7 @@ async fn good_objects_are_taken() {
             service(json!({ "spec": { "transcription": { "chunkDuration": "20s", "chunkOverlap": "1.5s" } } })),
             transcribing(json!({
                 "longForm": "Sequential", "wordTimestamps": true,
-                "vad": { "enabled": true, "threshold": 0.5, "minSpeech": "250ms", "minSilence": "0.1s", "speechPad": "1h" },
+                "vad": { "enabled": true, "threshold": 0.01, "minSpeech": "250ms", "minSilence": "0.1s", "speechPad": "1h" },
                 "temperatures": [0, 0.25, 1], "beamSize": 32, "bestOf": 32, "compressionRatioThreshold": 2.5,
                 "logprobThreshold": -1, "noSpeechThreshold": 0.75, "initialPrompt": "Names: Åsa,\n$(HOME).",
                 "carryInitialPrompt": true, "hotwords": "x".repeat(4096), "conditionOnPreviousText": false
@@ -189,7 +189,8 @@ async fn bad_objects_are_refused_with_a_sentence() {
             (transcribing(json!({ "vad": { "minSpeech": "61m" } })), "must be at most 1h"),
             (transcribing(json!({ "vad": { "minSilence": "1h1ms" } })), "must be at most 1h"),
             (transcribing(json!({ "vad": { "speechPad": "3601s" } })), "must be at most 1h"),
-            (transcribing(json!({ "vad": { "threshold": 0 } })), "spec.transcription.vad.threshold"),
+            (transcribing(json!({ "vad": { "threshold": 0 } })), "transcription.vad.threshold must be at least 0.01"),
+            (transcribing(json!({ "vad": { "threshold": 0.005 } })), "transcription.vad.threshold must be at least 0.01"),
             (transcribing(json!({ "vad": { "threshold": 1.5 } })), "spec.transcription.vad.threshold"),
             (transcribing(json!({ "vad": { "minSpeech": "short" } })), "spec.transcription.vad.minSpeech"),
             (transcribing(json!({ "vad": true })), "spec.transcription.vad"),
