@@ -217,6 +217,21 @@ pub struct Placement {
     ),
     validation = Rule::new("duration(self.timeout) > duration('0s') && duration(self.maxAudioDuration) > duration('0s')").message(
         "transcription.timeout and transcription.maxAudioDuration must be above 0s"
+    ),
+    validation = Rule::new("!has(self.longForm) || self.longForm != 'Sequential' || (duration(self.chunkDuration) == duration('30s') && duration(self.chunkOverlap) == duration('1s'))").message(
+        "transcription.chunkDuration and transcription.chunkOverlap have no effect with longForm Sequential: leave them out"
+    ),
+    validation = Rule::new("(has(self.longForm) && self.longForm == 'Sequential') || !(has(self.carryInitialPrompt) || has(self.conditionOnPreviousText))").message(
+        "transcription.carryInitialPrompt and transcription.conditionOnPreviousText need longForm Sequential: every chunk gets the initial prompt, and none the text before it"
+    ),
+    validation = Rule::new("!has(self.temperatures) || self.temperatures.all(t, self.temperatures.exists_one(other, other == t))").message(
+        "transcription.temperatures must not hold a number twice: the text would be the same again"
+    ),
+    validation = Rule::new("!has(self.beamSize) || !has(self.temperatures) || self.temperatures.exists(t, t == 0.0)").message(
+        "transcription.beamSize needs a 0 among transcription.temperatures: beams are searched at temperature 0 only"
+    ),
+    validation = Rule::new("!has(self.compressionRatioThreshold) || !has(self.temperatures) || size(self.temperatures) > 1").message(
+        "transcription.compressionRatioThreshold needs two transcription.temperatures or more: with one, nothing is decoded again"
     )
 )]
 pub struct Transcription {
@@ -227,14 +242,71 @@ pub struct Transcription {
     /// Whether words are written in their own language or in English.
     #[serde(default)]
     pub task: Task,
-    /// Length of the windows that long audio is cut into.
+    /// How audio longer than 30 s, the window of Whisper, is gone through. `Chunked` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub long_form: Option<LongForm>,
+    /// Length of the windows that long audio is cut into. Of no use to `longForm: Sequential`, whose windows have 30 s.
     #[schemars(length(max = 16), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
     #[serde(default = "default_chunk_duration")]
     pub chunk_duration: String,
-    /// Audio that a window shares with the one before it.
+    /// Audio that a window shares with the one before it. Of no use to `longForm: Sequential`.
     #[schemars(length(max = 16), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
     #[serde(default = "default_chunk_overlap")]
     pub chunk_overlap: String,
+    /// What counts as speech; stretches without any are not given to the model. On, with the values below, when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vad: Option<Vad>,
+    /// Whether words are timed, and segments begin and end with their words. False when left out. It is for gRPC, whose answers
+    /// hold segments; HTTP requests ask for words themselves, with `timestamp_granularities[]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub word_timestamps: Option<bool>,
+    /// Temperatures from 0 to 1, tried one after another until the text of a window is good enough by the thresholds below.
+    /// 0, 0.2, 0.4, 0.6, 0.8 and 1 when left out. A single 0 switches the fallback off: the likeliest text stays. An HTTP request
+    /// with a `temperature` above 0 gets that one alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = 10), inner(range(min = 0, max = 1)))]
+    pub temperatures: Vec<f64>,
+    /// Beams that are searched at temperature 0. 1, the single likeliest token each time, when left out. The time that decoding
+    /// takes grows with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i32>", range(min = 1, max = 32))]
+    pub beam_size: Option<u32>,
+    /// Texts that are drawn at a temperature above 0, of which the likeliest is taken. 1 when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i32>", range(min = 1, max = 32))]
+    pub best_of: Option<u32>,
+    /// Text that compresses better than this repeats itself, and is decoded again at the next temperature: its bytes divided by
+    /// its bytes after zlib. 2.4 when left out; 1000 is never reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_000))]
+    pub compression_ratio_threshold: Option<f64>,
+    /// Text whose tokens have a lower mean log-probability than this is unlikely, and is decoded again at the next temperature.
+    /// -1 when left out; -100 is never reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = -100, max = 0))]
+    pub logprob_threshold: Option<f64>,
+    /// Probability of no speech, from 0 to 1, above which a window with unlikely text has none. 0.6 when left out; 1 is never
+    /// passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1))]
+    pub no_speech_threshold: Option<f64>,
+    /// Text that comes before the audio, to set names and style; a request's own `prompt` takes its place. Its end is what counts:
+    /// it and the hot words have half of the decoder's positions, 223 tokens in Whisper.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4_096), regex(pattern = r"^[^\x00]*[^\s\x00][^\x00]*$"))]
+    pub initial_prompt: Option<String>,
+    /// Whether every window is told the initial prompt, the spec's or the request's, and not only the first. False when left out.
+    /// Only with `longForm: Sequential`; chunks are always told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carry_initial_prompt: Option<bool>,
+    /// Words that every window is to expect, such as names. They come before the initial prompt, and what does not fit into half of
+    /// the decoder's positions is cut off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4_096), regex(pattern = r"^[^\x00]*[^\s\x00][^\x00]*$"))]
+    pub hotwords: Option<String>,
+    /// Whether a window is told the text before it. True when left out. Only with `longForm: Sequential`; chunks stand on their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition_on_previous_text: Option<bool>,
     /// Longest time that a request may take.
     #[schemars(length(max = 16), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
     #[serde(default = "default_timeout")]
@@ -264,6 +336,19 @@ impl Default for Transcription {
             max_audio_duration: default_max_audio_duration(),
             max_concurrent: default_max_concurrent(),
             queue_limit: default_queue_limit(),
+            long_form: None,
+            vad: None,
+            word_timestamps: None,
+            temperatures: Vec::new(),
+            beam_size: None,
+            best_of: None,
+            compression_ratio_threshold: None,
+            logprob_threshold: None,
+            no_speech_threshold: None,
+            initial_prompt: None,
+            carry_initial_prompt: None,
+            hotwords: None,
+            condition_on_previous_text: None,
         }
     }
 }
@@ -305,6 +390,56 @@ pub enum Task {
     Transcribe,
     /// The words in English.
     Translate,
+}
+
+/// How audio longer than 30 s, the window of Whisper, is gone through. `Chunked` when left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum LongForm {
+    /// In chunks that end in pauses, each on its own.
+    Chunked,
+    /// As openai/whisper does it: each window begins at the last timestamp of the one before, and is told its text.
+    Sequential,
+}
+
+/// What counts as speech (Silero VAD).
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.enabled || !(has(self.threshold) || has(self.minSpeech) || has(self.minSilence) || has(self.speechPad))").message(
+        "transcription.vad.threshold, minSpeech, minSilence and speechPad have no effect with transcription.vad.enabled false"
+    ),
+    validation = Rule::new("!has(self.threshold) || self.threshold >= 0.01").message(
+        "transcription.vad.threshold must be at least 0.01"
+    ),
+    validation = Rule::new("(!has(self.minSpeech) || duration(self.minSpeech) <= duration('1h')) && (!has(self.minSilence) || duration(self.minSilence) <= duration('1h')) && (!has(self.speechPad) || duration(self.speechPad) <= duration('1h'))").message(
+        "transcription.vad.minSpeech, minSilence and speechPad must be at most 1h"
+    )
+)]
+pub struct Vad {
+    /// Whether stretches without speech are left out. Without it the model hears everything.
+    #[serde(default = "yes")]
+    pub enabled: bool,
+    /// Probability of speech, from 0.01 to 1, at which a stretch of it begins. 0.35 when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1))]
+    // a whole number is held against whole bounds: the rule has the 0.01
+    pub threshold: Option<f64>,
+    /// The shortest stretch of speech. 100ms when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
+    pub min_speech: Option<String>,
+    /// The shortest silence that ends a stretch of speech. 160ms when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
+    pub min_silence: Option<String>,
+    /// What is added to either end of a stretch of speech. 200ms when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
+    pub speech_pad: Option<String>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// How clients reach the pods.

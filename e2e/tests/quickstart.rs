@@ -5,10 +5,11 @@
 use crds::TranscriptionService;
 use e2e::client::{clear_recordings, cluster_ip, cluster_is_here, port_forward, transcribe};
 use e2e::in_namespace;
-use e2e::manifest::{example, ready};
+use e2e::manifest::{example, ready, service};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
 use kube::api::ListParams;
+use serde_json::json;
 
 #[tokio::test]
 #[ignore = "needs a cluster: make e2e"]
@@ -76,9 +77,7 @@ async fn the_quickstart_example_transcribes_recordings() {
 #[ignore = "needs a cluster: make e2e"]
 async fn serving_pods_hold_no_token_and_may_write_nothing() {
     in_namespace(|namespace| async move {
-        namespace
-            .apply(&e2e::manifest::service("locked", serde_json::json!({})))
-            .await;
+        namespace.apply(&service("locked", json!({}))).await;
         namespace
             .until::<TranscriptionService>("locked", "to be ready", ready)
             .await;
@@ -100,6 +99,40 @@ async fn serving_pods_hold_no_token_and_may_write_nothing() {
                 );
             }
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: make e2e"]
+async fn the_pods_transcribe_as_the_spec_says() {
+    in_namespace(|namespace| async move {
+        let additions = json!({ "transcription": {
+            "wordTimestamps": true, "vad": { "threshold": 0.5, "minSilence": "300ms" }, "beamSize": 2
+        } });
+        namespace.apply(&service("tuned", additions)).await;
+        namespace
+            .until::<TranscriptionService>("tuned", "to be ready", ready)
+            .await;
+        let pods = namespace.api::<Pod>().list(&ListParams::default()).await.unwrap();
+        for pod in &pods {
+            let container = pod.spec.as_ref().unwrap().containers.first().unwrap();
+            let arguments = container.args.clone().unwrap_or_default();
+            let asked = [
+                "--vad=true",
+                "--vad-threshold=0.5",
+                "--vad-min-silence=300ms",
+                "--word-timestamps=true",
+                "--beam-size=2",
+            ];
+            assert!(arguments.ends_with(&asked.map(String::from)), "{arguments:?}");
+        }
+        assert_eq!(pods.items.len(), 1);
+
+        let forward = port_forward(&namespace, "tuned", 50051).await;
+        let recording = clear_recordings().remove(0);
+        let answer = transcribe(&forward.address, recording.audio()).await.unwrap();
+        assert_eq!(answer.text, recording.text, "{}", recording.file);
     })
     .await;
 }

@@ -50,6 +50,11 @@ fn model(additions: Value) -> Value {
     object
 }
 
+/// A service with such a `transcription`.
+fn transcribing(settings: Value) -> Value {
+    service(json!({ "spec": { "transcription": settings } }))
+}
+
 /// Rules over a change, which the last test but one breaks.
 const TRANSITIONS: [&str; 3] = [
     "cache.size cannot be made smaller",
@@ -98,7 +103,19 @@ async fn good_objects_are_taken() {
             service(json!({ "spec": { "disruption": { "minAvailable": "50%" } } })),
             service(json!({ "spec": { "resources": { "limits": { "memory": "1Gi", "cpu": 2 } } } })),
             service(json!({ "spec": { "transcription": { "chunkDuration": "20s", "chunkOverlap": "1.5s" } } })),
+            transcribing(json!({
+                "longForm": "Sequential", "wordTimestamps": true,
+                "vad": { "enabled": true, "threshold": 0.01, "minSpeech": "250ms", "minSilence": "0.1s", "speechPad": "1h" },
+                "temperatures": [0, 0.25, 1], "beamSize": 32, "bestOf": 32, "compressionRatioThreshold": 2.5,
+                "logprobThreshold": -1, "noSpeechThreshold": 0.75, "initialPrompt": "Names: Åsa,\n$(HOME).",
+                "carryInitialPrompt": true, "hotwords": "x".repeat(4096), "conditionOnPreviousText": false
+            })),
+            transcribing(json!({ "longForm": "Sequential", "chunkDuration": "30000ms" })),
+            transcribing(json!({ "longForm": "Chunked", "chunkDuration": "10s", "initialPrompt": "a" })),
+            transcribing(json!({ "vad": {}, "beamSize": 2, "compressionRatioThreshold": 0 })),
+            transcribing(json!({ "vad": { "enabled": false }, "temperatures": [0], "beamSize": 2 })),
             model(json!({})),
+            model(json!({ "spec": { "serving": { "transcription": { "vad": { "threshold": 1 }, "temperatures": [1, 0.5], "bestOf": 5 } } } })),
             model(json!({ "spec": { "cache": { "size": "2Gi", "reclaim": "Retain" }, "digest": format!("sha256:{}", "a".repeat(64)) } })),
             model(json!({ "spec": { "source": { "bundled": null, "persistentVolumeClaim": { "claimName": "c", "path": "a/b..c" } } } })),
             model(json!({ "spec": { "serving": { "replicas": 2 } } })),
@@ -158,6 +175,39 @@ async fn bad_objects_are_refused_with_a_sentence() {
                 "transcription.timeout and transcription.maxAudioDuration must be above 0s",
             ),
             (service(json!({ "spec": { "transcription": { "timeout": "soon" } } })), "spec.transcription.timeout"),
+            (transcribing(json!({ "longForm": "Sequential", "chunkDuration": "20s" })), "have no effect with longForm Sequential"),
+            (transcribing(json!({ "longForm": "Sequential", "chunkOverlap": "2s" })), "have no effect with longForm Sequential"),
+            (transcribing(json!({ "carryInitialPrompt": true })), "conditionOnPreviousText need longForm Sequential"),
+            (transcribing(json!({ "longForm": "Chunked", "conditionOnPreviousText": false })), "conditionOnPreviousText need longForm Sequential"),
+            (transcribing(json!({ "temperatures": [0, 0.5, 0] })), "transcription.temperatures must not hold a number twice"),
+            (transcribing(json!({ "temperatures": [0.2, 1], "beamSize": 2 })), "transcription.beamSize needs a 0 among transcription.temperatures"),
+            (transcribing(json!({ "temperatures": [0], "compressionRatioThreshold": 2 })), "transcription.compressionRatioThreshold needs two transcription.temperatures or more"),
+            (transcribing(json!({ "vad": { "enabled": false, "threshold": 0.5 } })), "have no effect with transcription.vad.enabled false"),
+            (transcribing(json!({ "vad": { "enabled": false, "minSpeech": "1s" } })), "have no effect with transcription.vad.enabled false"),
+            (transcribing(json!({ "vad": { "enabled": false, "minSilence": "1s" } })), "have no effect with transcription.vad.enabled false"),
+            (transcribing(json!({ "vad": { "enabled": false, "speechPad": "1s" } })), "have no effect with transcription.vad.enabled false"),
+            (transcribing(json!({ "vad": { "minSpeech": "61m" } })), "must be at most 1h"),
+            (transcribing(json!({ "vad": { "minSilence": "1h1ms" } })), "must be at most 1h"),
+            (transcribing(json!({ "vad": { "speechPad": "3601s" } })), "must be at most 1h"),
+            (transcribing(json!({ "vad": { "threshold": 0 } })), "transcription.vad.threshold must be at least 0.01"),
+            (transcribing(json!({ "vad": { "threshold": 0.005 } })), "transcription.vad.threshold must be at least 0.01"),
+            (transcribing(json!({ "vad": { "threshold": 1.5 } })), "spec.transcription.vad.threshold"),
+            (transcribing(json!({ "vad": { "minSpeech": "short" } })), "spec.transcription.vad.minSpeech"),
+            (transcribing(json!({ "vad": true })), "spec.transcription.vad"),
+            (transcribing(json!({ "longForm": "sequential" })), "spec.transcription.longForm"),
+            (transcribing(json!({ "temperatures": [] })), "spec.transcription.temperatures"),
+            (transcribing(json!({ "temperatures": [1.5] })), "spec.transcription.temperatures"),
+            (transcribing(json!({ "temperatures": (0..11).map(|n| f64::from(n) / 16.0).collect::<Vec<_>>() })), "spec.transcription.temperatures"),
+            (transcribing(json!({ "beamSize": 0 })), "spec.transcription.beamSize"),
+            (transcribing(json!({ "beamSize": 33 })), "spec.transcription.beamSize"),
+            (transcribing(json!({ "bestOf": 33 })), "spec.transcription.bestOf"),
+            (transcribing(json!({ "compressionRatioThreshold": -1 })), "spec.transcription.compressionRatioThreshold"),
+            (transcribing(json!({ "logprobThreshold": 0.5 })), "spec.transcription.logprobThreshold"),
+            (transcribing(json!({ "noSpeechThreshold": 1.5 })), "spec.transcription.noSpeechThreshold"),
+            (transcribing(json!({ "initialPrompt": " \n" })), "spec.transcription.initialPrompt"),
+            (transcribing(json!({ "initialPrompt": "a".repeat(4097) })), "spec.transcription.initialPrompt"),
+            (transcribing(json!({ "hotwords": "" })), "spec.transcription.hotwords"),
+            (transcribing(json!({ "hotwords": "a\0b" })), "spec.transcription.hotwords"),
             (
                 service(json!({ "metadata": { "name": "a".repeat(49) } })),
                 "metadata.name must have at most 48 characters",

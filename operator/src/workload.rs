@@ -114,7 +114,7 @@ pub enum Budget {
     MaxUnavailable(IntOrString),
 }
 
-/// Flags of `parlance-server serve`.
+/// Flags of `parlance-server serve`. Those that may be absent are left to the server then.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerFlags {
     /// `--threads`
@@ -135,6 +135,47 @@ pub struct ServerFlags {
     pub max_concurrent: u32,
     /// `--queue-limit`
     pub queue_limit: u32,
+    /// `--long-form`
+    pub long_form: Option<&'static str>,
+    /// `--vad` and the flags that begin so
+    pub vad: Option<VadFlags>,
+    /// `--word-timestamps`
+    pub word_timestamps: Option<bool>,
+    /// `--temperatures`; absent when empty
+    pub temperatures: Vec<f64>,
+    /// `--beam-size`
+    pub beam_size: Option<u32>,
+    /// `--best-of`
+    pub best_of: Option<u32>,
+    /// `--compression-ratio-threshold`
+    pub compression_ratio_threshold: Option<f64>,
+    /// `--logprob-threshold`
+    pub logprob_threshold: Option<f64>,
+    /// `--no-speech-threshold`
+    pub no_speech_threshold: Option<f64>,
+    /// `--initial-prompt`
+    pub initial_prompt: Option<String>,
+    /// `--carry-initial-prompt`
+    pub carry_initial_prompt: Option<bool>,
+    /// `--hotwords`
+    pub hotwords: Option<String>,
+    /// `--condition-on-previous-text`
+    pub condition_on_previous_text: Option<bool>,
+}
+
+/// Flags of the voice activity detector.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VadFlags {
+    /// `--vad`
+    pub enabled: bool,
+    /// `--vad-threshold`
+    pub threshold: Option<f64>,
+    /// `--vad-min-speech`
+    pub min_speech: Option<Duration>,
+    /// `--vad-min-silence`
+    pub min_silence: Option<Duration>,
+    /// `--vad-speech-pad`
+    pub speech_pad: Option<Duration>,
 }
 
 /// The children that serve a model.

@@ -18,7 +18,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ObjectMeta;
 
 use super::pod::{container_security, pod_security, temporary_mount};
-use super::{Replicas, WorkloadPlan, gpu};
+use super::{Replicas, ServerFlags, WorkloadPlan, gpu};
 use crate::duration::{flag, seconds};
 use crate::names::{Component, GRPC_PORT, HTTP_PORT, SERVER_CONTAINER};
 
@@ -180,6 +180,7 @@ fn arguments(plan: &WorkloadPlan) -> Vec<String> {
         format!("--drain-timeout={}", flag(flags.timeout + DRAIN_MARGIN)),
         "--log-format=json".to_string(),
     ];
+    arguments.extend(asked_for(flags));
     arguments.extend(
         plan.model
             .digest
@@ -187,6 +188,50 @@ fn arguments(plan: &WorkloadPlan) -> Vec<String> {
             .map(|digest| format!("--digest={digest}")),
     );
     arguments
+}
+
+/// The flags that only a spec that asks for them has: the others' pods keep their template when the operator learns one.
+fn asked_for(flags: &ServerFlags) -> impl Iterator<Item = String> {
+    let vad = flags.vad.as_ref();
+    let time = |value: Option<Duration>| value.map(flag);
+    let temperatures: Vec<String> = flags.temperatures.iter().map(f64::to_string).collect();
+    let temperatures = Some(temperatures.join(",")).filter(|list| !list.is_empty());
+    [
+        ("long-form", written(flags.long_form)),
+        ("vad", written(vad.map(|vad| vad.enabled))),
+        ("vad-threshold", written(vad.and_then(|vad| vad.threshold))),
+        ("vad-min-speech", time(vad.and_then(|vad| vad.min_speech))),
+        ("vad-min-silence", time(vad.and_then(|vad| vad.min_silence))),
+        ("vad-speech-pad", time(vad.and_then(|vad| vad.speech_pad))),
+        ("word-timestamps", written(flags.word_timestamps)),
+        ("temperatures", temperatures),
+        ("beam-size", written(flags.beam_size)),
+        ("best-of", written(flags.best_of)),
+        (
+            "compression-ratio-threshold",
+            written(flags.compression_ratio_threshold),
+        ),
+        ("logprob-threshold", written(flags.logprob_threshold)),
+        ("no-speech-threshold", written(flags.no_speech_threshold)),
+        ("initial-prompt", flags.initial_prompt.as_deref().map(verbatim)),
+        ("carry-initial-prompt", written(flags.carry_initial_prompt)),
+        ("hotwords", flags.hotwords.as_deref().map(verbatim)),
+        (
+            "condition-on-previous-text",
+            written(flags.condition_on_previous_text),
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(flag, value)| value.map(|value| format!("--{flag}={value}")))
+}
+
+fn written<T: ToString>(value: Option<T>) -> Option<String> {
+    value.map(|value| value.to_string())
+}
+
+/// A text that the kubelet hands on as it is: it takes `$(NAME)` for a variable, and `$$` for one `$`.
+fn verbatim(text: &str) -> String {
+    text.replace('$', "$$")
 }
 
 fn resources(plan: &WorkloadPlan) -> ResourceRequirements {

@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crds::serving::{Disruption, Profile, Serving, Task};
+use crds::serving::{Disruption, LongForm, Profile, Serving, Task, Vad};
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{Budget, Image, ModelMount, Replicas, ServerFlags, WorkloadPlan, profile};
+use super::{Budget, Image, ModelMount, Replicas, ServerFlags, VadFlags, WorkloadPlan, profile};
 use crate::duration;
 use crate::names::Owner;
 use crate::quantity;
@@ -165,12 +165,6 @@ fn resources(serving: &Serving) -> Result<ResourceRequirements, SpecError> {
 
 fn server_flags(serving: &Serving) -> Result<ServerFlags, SpecError> {
     let spec = &serving.transcription;
-    let read = |field: &'static str, value: &str| -> Result<Duration, SpecError> {
-        duration::parse(value).ok_or_else(|| SpecError::Duration {
-            field,
-            value: value.to_string(),
-        })
-    };
     Ok(ServerFlags {
         threads: serving.threads,
         language: spec.language.clone(),
@@ -184,6 +178,42 @@ fn server_flags(serving: &Serving) -> Result<ServerFlags, SpecError> {
         max_audio_duration: read("transcription.maxAudioDuration", &spec.max_audio_duration)?,
         max_concurrent: spec.max_concurrent,
         queue_limit: spec.queue_limit,
+        long_form: spec.long_form.map(|form| match form {
+            LongForm::Chunked => "chunked",
+            LongForm::Sequential => "sequential",
+        }),
+        vad: spec.vad.as_ref().map(vad_flags).transpose()?,
+        word_timestamps: spec.word_timestamps,
+        temperatures: spec.temperatures.clone(),
+        beam_size: spec.beam_size,
+        best_of: spec.best_of,
+        compression_ratio_threshold: spec.compression_ratio_threshold,
+        logprob_threshold: spec.logprob_threshold,
+        no_speech_threshold: spec.no_speech_threshold,
+        initial_prompt: spec.initial_prompt.clone(),
+        carry_initial_prompt: spec.carry_initial_prompt,
+        hotwords: spec.hotwords.clone(),
+        condition_on_previous_text: spec.condition_on_previous_text,
+    })
+}
+
+fn vad_flags(vad: &Vad) -> Result<VadFlags, SpecError> {
+    let given = |field: &'static str, value: &Option<String>| {
+        value.as_deref().map(|value| read(field, value)).transpose()
+    };
+    Ok(VadFlags {
+        enabled: vad.enabled,
+        threshold: vad.threshold,
+        min_speech: given("transcription.vad.minSpeech", &vad.min_speech)?,
+        min_silence: given("transcription.vad.minSilence", &vad.min_silence)?,
+        speech_pad: given("transcription.vad.speechPad", &vad.speech_pad)?,
+    })
+}
+
+fn read(field: &'static str, value: &str) -> Result<Duration, SpecError> {
+    duration::parse(value).ok_or_else(|| SpecError::Duration {
+        field,
+        value: value.to_string(),
     })
 }
 
@@ -250,6 +280,11 @@ mod tests {
         assert_eq!(
             server_flags(&serving(spec)).unwrap_err().to_string(),
             "transcription.timeout is no duration such as 90s: soon"
+        );
+        let spec = json!({"transcription": {"vad": {"speechPad": "wide"}}});
+        assert_eq!(
+            server_flags(&serving(spec)).unwrap_err().to_string(),
+            "transcription.vad.speechPad is no duration such as 90s: wide"
         );
     }
 

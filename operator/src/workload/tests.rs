@@ -158,6 +158,94 @@ fn the_deployment_in_full() {
     assert_eq!(json(deployment::deployment(&plan)), expected);
 }
 
+/// Arguments of the server.
+fn arguments(plan: &WorkloadPlan) -> Vec<String> {
+    let deployment = json(deployment::deployment(plan));
+    let arguments = &deployment["spec"]["template"]["spec"]["containers"][0]["args"];
+    serde_json::from_value(arguments.clone()).unwrap()
+}
+
+#[test]
+fn each_field_of_transcription_becomes_its_flag() {
+    let all = plan(json!({"transcription": {
+        "longForm": "Sequential",
+        "vad": {"threshold": 0.5, "minSpeech": "250ms", "minSilence": "0.1s", "speechPad": "1m"},
+        "wordTimestamps": true,
+        "temperatures": [0, 0.2, 1],
+        "beamSize": 5,
+        "bestOf": 3,
+        "compressionRatioThreshold": 2.5,
+        "logprobThreshold": -1.5,
+        "noSpeechThreshold": 0.75,
+        "initialPrompt": "Names: Åsa,\n\"Bo\".",
+        "carryInitialPrompt": true,
+        "hotwords": "--one two",
+        "conditionOnPreviousText": false,
+    }}));
+    let asked = [
+        "--long-form=sequential",
+        "--vad=true",
+        "--vad-threshold=0.5",
+        "--vad-min-speech=250ms",
+        "--vad-min-silence=100ms",
+        "--vad-speech-pad=60s",
+        "--word-timestamps=true",
+        "--temperatures=0,0.2,1",
+        "--beam-size=5",
+        "--best-of=3",
+        "--compression-ratio-threshold=2.5",
+        "--logprob-threshold=-1.5",
+        "--no-speech-threshold=0.75",
+        "--initial-prompt=Names: Åsa,\n\"Bo\".",
+        "--carry-initial-prompt=true",
+        "--hotwords=--one two",
+        "--condition-on-previous-text=false",
+    ];
+    let usual = arguments(&plan(json!({})));
+    assert_eq!(
+        arguments(&all),
+        [usual, asked.map(String::from).to_vec()].concat()
+    );
+}
+
+/// `the_deployment_in_full` has the template of a spec without any; here each is alone.
+#[test]
+fn a_flag_comes_only_with_its_field() {
+    let usual = arguments(&plan(json!({})));
+    for (field, value, flag) in [
+        ("longForm", json!("Chunked"), "--long-form=chunked"),
+        ("vad", json!({}), "--vad=true"),
+        ("vad", json!({"enabled": false}), "--vad=false"),
+        ("wordTimestamps", json!(false), "--word-timestamps=false"),
+        ("temperatures", json!([0]), "--temperatures=0"),
+        ("bestOf", json!(1), "--best-of=1"),
+        ("logprobThreshold", json!(-1), "--logprob-threshold=-1"),
+        ("carryInitialPrompt", json!(false), "--carry-initial-prompt=false"),
+        (
+            "conditionOnPreviousText",
+            json!(true),
+            "--condition-on-previous-text=true",
+        ),
+    ] {
+        let one = arguments(&plan(json!({"transcription": {field: value}})));
+        assert_eq!(one, [usual.clone(), vec![flag.to_string()]].concat(), "{field}");
+    }
+}
+
+#[test]
+fn the_kubelet_finds_no_variables_in_texts() {
+    let plan = plan(json!({"transcription": {"initialPrompt": "$(HOME) and $$5", "hotwords": "US$"}}));
+    let arguments = arguments(&plan);
+    assert!(
+        arguments.contains(&"--initial-prompt=$$(HOME) and $$$$5".to_string()),
+        "{arguments:?}"
+    );
+    assert!(
+        arguments.contains(&"--hotwords=US$$".to_string()),
+        "{arguments:?}"
+    );
+}
+
 #[test]
 fn a_claims_model_is_read_in_place_and_pinned() {
     let mut plan = plan(
