@@ -6,5 +6,6 @@ mod grpc;
 mod harness;
 mod http;
 mod lifecycle;
+mod page;
 mod process;
 mod streaming;
