@@ -284,9 +284,9 @@ async function speak() {
   const button = at("speak");
   button.disabled = true;
   clear();
+  say("Listening.");
   at("player").pause();
   const rows = new Map();
-  let lost = "";
   try {
     const started = performance.now();
     const microphone = await listen(options(), {
@@ -300,14 +300,11 @@ async function speak() {
         else if (item.text.trim() !== "") rows.set(item, add(item));
       },
       onLive(live, why) {
-        lost = live ? "" : why;
-        if (live) say("Listening. The words appear as you speak.");
-        else say("Listening. The words appear when you stop.");
+        say(`Listening. The words appear ${live ? "as you speak" : "when you stop"}.`);
         if (why) fail(new Error(`${why} The recording goes on, and is transcribed when you stop.`));
       },
     });
     listening = { microphone, rows };
-    say(lost || at("state").textContent.startsWith("Listening") ? at("state").textContent : "Listening.");
     button.setAttribute("aria-pressed", "true");
     at("speak-label").textContent = "Stop";
     at("level").hidden = false;
