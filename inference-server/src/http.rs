@@ -1,4 +1,4 @@
-//! HTTP requests in; answers in the words of the OpenAI API out, and health and metrics for the cluster beside it.
+//! HTTP requests in; answers in the words of the OpenAI API out, a page for people, and health and metrics for the cluster.
 //! Handles no audio itself: `transcriber` does.
 
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use crate::{
 };
 
 mod form;
+mod page;
 mod realtime;
 mod transcriptions;
 mod upload;
@@ -28,6 +29,8 @@ mod upload;
 pub fn router(transcriber: Arc<Transcriber>) -> Router {
     let limit = DefaultBodyLimit::max(transcriber.settings().max_message_size);
     Router::new()
+        .route("/", get(page::index))
+        .route("/page/{name}", get(page::part))
         .route(
             "/v1/audio/transcriptions",
             post(transcriptions::create).layer(limit),

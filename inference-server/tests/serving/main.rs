@@ -6,6 +6,7 @@ mod grpc;
 mod harness;
 mod http;
 mod lifecycle;
+mod page;
 mod process;
 mod realtime;
 mod streaming;

@@ -1,0 +1,142 @@
+"""What the tests share: the real server on loopback with the bundled model, recordings, and what is said in them."""
+
+import array
+import contextlib
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import time
+import urllib.request
+import wave
+
+import pytest
+
+REPO = pathlib.Path(__file__).resolve().parents[3]
+MODEL = REPO / "models/whisper-nano-digits"
+SAMPLES = MODEL / "samples"
+AUDIO = REPO / "inference-server/tests/audio"
+
+
+class Server:
+    """A server process on free ports."""
+
+    def __init__(self, *flags):
+        command = [os.environ["PARLANCE_SERVER"], "serve", "--model", str(MODEL), "--log-format", "json"]
+        command += ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", *flags]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        for line in self.process.stderr:
+            said = json.loads(line)
+            if said["message"] == "listening":
+                self.address = said["http"]
+            if said["message"] == "ready":
+                break
+        else:
+            raise RuntimeError("the server ended before it was ready")
+        # Nobody reads on, and a full pipe would stop it.
+        self.drain = subprocess.Popen(["cat"], stdin=self.process.stderr, stdout=subprocess.DEVNULL)
+        self.url = f"http://{self.address}"
+
+    def metric(self, name):
+        with urllib.request.urlopen(f"{self.url}/metrics") as answer:
+            for line in answer.read().decode().splitlines():
+                if line.startswith(name + " "):
+                    return float(line.split()[1])
+        return 0.0
+
+    def stop(self):
+        self.process.kill()
+        self.process.wait()
+        self.drain.wait()
+
+    @contextlib.contextmanager
+    def occupied(self):
+        """An upload that never ends, and holds its place in the queue."""
+        host, port = self.address.split(":")
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(
+                b"POST /v1/audio/transcriptions HTTP/1.1\r\nhost: test\r\ncontent-length: 100000\r\n"
+                b"content-type: multipart/form-data; boundary=XX\r\n\r\n--XX\r\n"
+            )
+            deadline = time.monotonic() + 30
+            while self.metric("parlance_requests_running") + self.metric("parlance_requests_queued") < 1:
+                assert time.monotonic() < deadline, "the upload never took its place"
+                time.sleep(0.02)
+            yield
+
+
+@pytest.fixture(scope="session")
+def server():
+    """The server that most tests use."""
+    started = Server()
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def serve():
+    """Starts servers with flags of their own."""
+    started = []
+
+    def start(*flags):
+        started.append(Server(*flags))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.stop()
+
+
+def said_in(name):
+    """What samples.jsonl says of a recording that the bundled model transcribes exactly."""
+    for line in (SAMPLES / "samples.jsonl").read_text().splitlines():
+        entry = json.loads(line)
+        if entry["file"] == name:
+            assert entry["clear"], f"{name} is not one that is transcribed exactly"
+            return entry["text"]
+    raise KeyError(name)
+
+
+def pcm(name, rate):
+    """A recording's samples as mono integers of 16 bits at another rate, straight lines drawn between them."""
+    with wave.open(str(SAMPLES / name)) as file:
+        assert file.getsampwidth() == 2
+        channels, own = file.getnchannels(), file.getframerate()
+        samples = array.array("h", file.readframes(file.getnframes()))
+    mono = [sum(samples[at : at + channels]) / channels for at in range(0, len(samples), channels)]
+    mono.append(mono[-1])
+    out = array.array("h")
+    for number in range(int((len(mono) - 1) * rate / own)):
+        at, rest = divmod(number * own, rate)
+        out.append(round(mono[at] + (mono[at + 1] - mono[at]) * rest / rate))
+    return out
+
+
+def can_stream(url):
+    """Whether the server answers `stream=true` with events."""
+    form = b'--X\r\ncontent-disposition: form-data; name="stream"\r\n\r\ntrue\r\n--X--\r\n'
+    request = urllib.request.Request(
+        f"{url}/v1/audio/transcriptions", form, {"content-type": "multipart/form-data; boundary=X"}
+    )
+    try:
+        urllib.request.urlopen(request)
+    except urllib.error.HTTPError as refused:
+        return json.load(refused)["error"]["param"] != "stream"
+    raise AssertionError("a form without a file must be refused")
+
+
+def has_realtime(url):
+    """Whether there is something at /v1/realtime."""
+    try:
+        urllib.request.urlopen(f"{url}/v1/realtime?intent=transcription")
+    except urllib.error.HTTPError as refused:
+        return refused.code != 404
+    return True
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """The line that e2e/cluster/test.sh counts."""
+    counted = {name: len(terminalreporter.stats.get(name, [])) for name in ("passed", "failed", "error", "skipped")}
+    failed = counted["failed"] + counted["error"]
+    terminalreporter.write_line(f"clients: {counted['passed']} passed, {failed} failed, {counted['skipped']} skipped")
