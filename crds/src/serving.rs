@@ -209,8 +209,8 @@ pub struct Placement {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("duration(self.chunkOverlap) < duration(self.chunkDuration)").message(
-        "transcription.chunkOverlap must be shorter than transcription.chunkDuration"
+    validation = Rule::new("duration(self.chunkOverlap) + duration(self.chunkOverlap) <= duration(self.chunkDuration)").message(
+        "transcription.chunkOverlap must be at most half of transcription.chunkDuration"
     ),
     validation = Rule::new("duration(self.chunkDuration) >= duration('5s') && duration(self.chunkDuration) <= duration('30s')").message(
         "transcription.chunkDuration must be between 5s and 30s, the window of Whisper"

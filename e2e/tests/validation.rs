@@ -163,8 +163,8 @@ async fn bad_objects_are_refused_with_a_sentence() {
                 "exactly one of disruption.minAvailable and disruption.maxUnavailable",
             ),
             (
-                service(json!({ "spec": { "transcription": { "chunkDuration": "10s", "chunkOverlap": "10s" } } })),
-                "transcription.chunkOverlap must be shorter than transcription.chunkDuration",
+                service(json!({ "spec": { "transcription": { "chunkDuration": "10s", "chunkOverlap": "6s" } } })),
+                "transcription.chunkOverlap must be at most half of transcription.chunkDuration",
             ),
             (
                 service(json!({ "spec": { "transcription": { "chunkDuration": "31s" } } })),

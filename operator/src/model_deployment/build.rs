@@ -87,10 +87,13 @@ fn pod(plan: &JobPlan) -> PodSpec {
         image_pull_secrets: (!plan.image.pull_secrets.is_empty()).then(|| plan.image.pull_secrets.clone()),
         security_context: Some(pod_security()),
         containers: vec![plan.mount.fetch_container(&plan.image, resources)],
-        volumes: Some(plan.mount.volumes()),
+        volumes: Some(plan.mount.volumes(TEMPORARY)),
         ..Default::default()
     }
 }
+
+/// Room for what a fetch writes beside the model, in MiB.
+const TEMPORARY: u64 = 256;
 
 #[cfg(test)]
 mod tests;

@@ -99,9 +99,16 @@ fn pod(plan: &WorkloadPlan) -> PodSpec {
             plan.model.fetch_container(&plan.image, plan.resources.clone()),
         ]),
         containers: vec![server(plan)],
-        volumes: Some(plan.model.volumes()),
+        volumes: Some(plan.model.volumes(uploads(plan))),
         ..Default::default()
     }
+}
+
+/// Room for the uploads of all who run and wait, in MiB: the server keeps large ones on disk.
+fn uploads(plan: &WorkloadPlan) -> u64 {
+    const LARGEST: u64 = 64;
+    let places = u64::from(plan.server.max_concurrent) + u64::from(plan.server.queue_limit);
+    (places + 1) * LARGEST
 }
 
 fn server(plan: &WorkloadPlan) -> Container {

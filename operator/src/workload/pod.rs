@@ -112,8 +112,8 @@ impl ModelMount {
         }
     }
 
-    /// The volumes of a pod.
-    pub fn volumes(&self) -> Vec<Volume> {
+    /// The volumes of a pod, with so many MiB for temporary files.
+    pub fn volumes(&self, temporary: u64) -> Vec<Volume> {
         vec![
             Volume {
                 name: MODEL_VOLUME.into(),
@@ -126,7 +126,7 @@ impl ModelMount {
             Volume {
                 name: TEMPORARY_VOLUME.into(),
                 empty_dir: Some(EmptyDirVolumeSource {
-                    size_limit: Some(Quantity("256Mi".into())),
+                    size_limit: Some(Quantity(format!("{temporary}Mi"))),
                     ..Default::default()
                 }),
                 ..Default::default()

@@ -149,7 +149,7 @@ fn the_deployment_in_full() {
                     }],
                     "volumes": [
                         {"name": "model", "persistentVolumeClaim": {"claimName": "calls-cache"}},
-                        {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
+                        {"name": "tmp", "emptyDir": {"sizeLimit": "1152Mi"}},
                     ],
                 },
             },
