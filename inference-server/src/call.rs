@@ -87,6 +87,9 @@ impl Call {
 
     /// It is over, with this failure.
     pub fn fail(mut self, failure: &Failure) {
+        if let Some(reason) = failure.rejection() {
+            self.metrics.rejected(reason);
+        }
         self.over(failure.code(), Some(failure));
     }
 
@@ -202,12 +205,11 @@ mod tests {
         drop(begin(Duration::from_secs(3600)));
         drop(begin(Duration::ZERO));
         begin(Duration::MAX).end(Code::Ok);
-        let text = metrics
-            .encode(Load {
-                running: 0,
-                queued: 0,
-            })
-            .unwrap();
+        let load = Load {
+            running: 0,
+            queued: 0,
+        };
+        let text = metrics.encode(load, Duration::ZERO).unwrap();
         for (code, times) in [("CANCELLED", 2), ("DEADLINE_EXCEEDED", 1), ("OK", 1)] {
             let line = format!("parlance_requests_total{{api=\"Transcribe\",code=\"{code}\"}} {times}");
             assert!(text.contains(&line), "{line} is missing in\n{text}");

@@ -65,7 +65,11 @@ async fn ready(State(transcriber): State<Arc<Transcriber>>) -> Response {
 }
 
 async fn scrape(State(transcriber): State<Arc<Transcriber>>) -> Response {
-    match transcriber.metrics().encode(transcriber.admission().load()) {
+    let admission = transcriber.admission();
+    match transcriber
+        .metrics()
+        .encode(admission.load(), admission.queued_audio())
+    {
         Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(error) => Failure::Internal(error.to_string()).to_response(""),
     }

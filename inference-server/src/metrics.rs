@@ -14,6 +14,7 @@ use prometheus_client::{
 use crate::{
     admission::Load,
     model::ModelFacts,
+    pipeline::WindowResult,
     status::{Code, code_name},
 };
 
@@ -53,6 +54,11 @@ struct Outcome {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Rejection {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByApi {
     api: Api,
 }
@@ -80,6 +86,10 @@ pub struct Metrics {
     real_time_factor: Family<ByApi, Histogram>,
     running: Gauge,
     queued: Gauge,
+    queued_audio: Seconds,
+    rejections: Family<Rejection, Counter>,
+    tokens: Counter,
+    fallbacks: Counter,
     model: Family<ModelLabels, Gauge>,
     model_load: Seconds,
 }
@@ -124,6 +134,10 @@ impl Metrics {
             real_time_factor: Family::new_with_constructor(factor),
             running: Gauge::default(),
             queued: Gauge::default(),
+            queued_audio: Gauge::default(),
+            rejections: Family::default(),
+            tokens: Counter::default(),
+            fallbacks: Counter::default(),
             model: Family::default(),
             model_load: Gauge::default(),
         };
@@ -141,6 +155,10 @@ impl Metrics {
             real_time_factor,
             running,
             queued,
+            queued_audio,
+            rejections,
+            tokens,
+            fallbacks,
             model,
             model_load,
         } = self;
@@ -185,6 +203,13 @@ impl Metrics {
             "Requests that wait for a permit",
             queued.clone(),
         );
+        let help = "Audio of the requests that wait for a permit, as far as its length is known";
+        registry.register_with_unit("queued_audio", help, s.clone(), queued_audio.clone());
+        let help = "Requests that were refused, by reason";
+        registry.register("rejections", help, rejections.clone());
+        registry.register("tokens", "Tokens of transcripts", tokens.clone());
+        let help = "Windows whose text was only good enough at a temperature above 0";
+        registry.register("temperature_fallbacks", help, fallbacks.clone());
         registry.register("model_info", "The model that is served; 1", model.clone());
         let help = "Time that loading the model took";
         registry.register_with_unit("model_load", help, s.clone(), model_load.clone());
@@ -222,6 +247,22 @@ impl Metrics {
         }
     }
 
+    /// Counts a request that was refused.
+    pub fn rejected(&self, reason: &'static str) {
+        self.rejections.get_or_create(&Rejection { reason }).inc();
+    }
+
+    /// Counts what the windows of a transcript needed.
+    pub fn said(&self, window: &WindowResult) {
+        let tokens: usize = window.segments.iter().map(|segment| segment.tokens.len()).sum();
+        self.tokens.inc_by(tokens as u64);
+        let warm = window
+            .segments
+            .first()
+            .is_some_and(|segment| segment.temperature > 0.0);
+        self.fallbacks.inc_by(u64::from(warm));
+    }
+
     /// Counts the wait of a request that got its permit.
     pub fn waited(&self, wait: Duration) {
         self.queue_wait.observe(wait.as_secs_f64());
@@ -238,7 +279,8 @@ impl Metrics {
     }
 
     /// The text for a scrape, with the load of this moment.
-    pub fn encode(&self, load: Load) -> Result<String, std::fmt::Error> {
+    pub fn encode(&self, load: Load, queued_audio: Duration) -> Result<String, std::fmt::Error> {
+        self.queued_audio.set(queued_audio.as_secs_f64());
         self.running.set(i64::try_from(load.running).unwrap_or(i64::MAX));
         self.queued.set(i64::try_from(load.queued).unwrap_or(i64::MAX));
         let mut text = String::new();
@@ -269,12 +311,12 @@ mod tests {
             ..ok
         });
         metrics.waited(second);
-        let text = metrics
-            .encode(Load {
-                running: 1,
-                queued: 2,
-            })
-            .unwrap();
+        metrics.rejected("busy");
+        let load = Load {
+            running: 1,
+            queued: 2,
+        };
+        let text = metrics.encode(load, second * 90).unwrap();
         for line in [
             "parlance_requests_total{api=\"Transcribe\",code=\"OK\"} 1",
             "parlance_requests_total{api=\"Transcribe\",code=\"RESOURCE_EXHAUSTED\"} 1",
@@ -284,6 +326,8 @@ mod tests {
             "parlance_queue_wait_seconds_count 1",
             "parlance_requests_running 1",
             "parlance_requests_queued 2",
+            "parlance_queued_audio_seconds 90.0",
+            "parlance_rejections_total{reason=\"busy\"} 1",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
         }

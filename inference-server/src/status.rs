@@ -146,6 +146,16 @@ impl Failure {
         }
     }
 
+    /// Why the server does not even try, in a word for the metrics.
+    pub fn rejection(&self) -> Option<&'static str> {
+        match self {
+            Failure::Busy(_) => Some("busy"),
+            Failure::TooLarge { .. } => Some("too_large"),
+            Failure::Unavailable(_) => Some("unavailable"),
+            _ => None,
+        }
+    }
+
     /// The sentence for the client: a fault's own words stay in the log.
     fn sentence(&self, request_id: &str) -> String {
         match self {

@@ -2,12 +2,12 @@
 //! Both APIs go through here. Knows neither gRPC nor HTTP.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
-use tokio::{sync::watch, task::spawn_blocking, time::timeout_at};
+use tokio::{runtime::Handle, sync::watch, task::spawn_blocking, time::timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -128,11 +128,16 @@ impl Transcriber {
         }
     }
 
-    /// Waits for the permit to work, as long as the request may take.
-    pub async fn permit(&self, place: Place, call: &mut Call) -> Result<Permit, Failure> {
+    /// Waits for the permit to work on so much audio (zero: not known, or live), as long as the request may take; not at
+    /// all where it would wait longer than that.
+    pub async fn permit(&self, place: Place, audio: Duration, call: &mut Call) -> Result<Permit, Failure> {
         let asked = Instant::now();
+        let time_left = call.deadline().saturating_duration_since(asked);
+        if let Some(full) = self.admission.overdue(audio, time_left) {
+            return Err(full.into());
+        }
         let permit = tokio::select! {
-            permit = timeout_at(call.deadline().into(), place.permit()) => {
+            permit = timeout_at(call.deadline().into(), place.permit(audio)) => {
                 permit.map_err(|_| Failure::deadline("the request waited in the queue"))?
             }
             failure = self.stopped() => return Err(failure),
@@ -159,9 +164,14 @@ impl Transcriber {
         audio: Source,
         options: Options,
         call: &mut Call,
-        each: impl FnMut(&WindowResult) + Send + 'static,
+        mut each: impl FnMut(&WindowResult) + Send + 'static,
     ) -> Result<Transcript, Failure> {
-        let work = move |model: &Model, audio: &Played, cancel: &Cancel| {
+        let metrics = self.metrics.clone();
+        let each = move |window: &WindowResult| {
+            metrics.said(window);
+            each(window);
+        };
+        let work = move |model: &Model, audio: &Played<'_>, cancel: &Cancel| {
             pipeline::transcribe_each(model, audio, &options, cancel, each)
         };
         self.work(place, audio, call, work).await
@@ -175,7 +185,7 @@ impl Transcriber {
         call: &mut Call,
     ) -> Result<Vec<(String, f32)>, Failure> {
         let options = self.settings.options.clone();
-        let work = move |model: &Model, audio: &Played, cancel: &Cancel| {
+        let work = move |model: &Model, audio: &Played<'_>, cancel: &Cancel| {
             pipeline::detect_language(model, audio, &options, cancel)
         };
         self.work(place, audio, call, work).await
@@ -187,51 +197,52 @@ impl Transcriber {
         place: Place,
         audio: Source,
         call: &mut Call,
-        work: impl FnOnce(&Model, &Played, &Cancel) -> Result<T, Failure> + Send + 'static,
+        work: impl FnOnce(&Model, &Played<'_>, &Cancel) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
         let model = self.model()?;
-        let audio = Played {
-            source: audio,
-            max: self.settings.max_audio_duration,
-            samples: Cell::new(0),
-            decoding: Cell::new(Duration::ZERO),
-        };
-        let permit = self.permit(place, call).await?;
-        let work = on_worker(permit, call.deadline(), move |cancel| {
+        let max = self.settings.max_audio_duration;
+        let permit = self.permit(place, audio.estimate(), call).await?;
+        let work = on_worker(permit, call.deadline(), move |cancel, permit| {
             let started = Instant::now();
+            let audio = Played {
+                source: audio,
+                max,
+                permit: RefCell::new(permit),
+                samples: Cell::new(0),
+                beside: Cell::new(Duration::ZERO),
+            };
             let done = work(&model, &audio, cancel)?;
-            Ok((
-                done,
-                audio.duration(),
-                started.elapsed().saturating_sub(audio.decoding.get()),
-            ))
+            let took = started.elapsed().saturating_sub(audio.beside.get());
+            Ok((done, audio.duration(), took))
         });
         let (done, audio, took) = tokio::select! {
             done = work => done?,
             failure = self.stopped() => return Err(failure),
         };
+        self.admission.measured(audio, took);
         call.transcribed(audio, took);
         Ok(done)
     }
 }
 
-/// A recording as the pipeline plays it.
-struct Played {
+/// A recording as the pipeline plays it. Between two pieces of a long one, clips that wait go first.
+struct Played<'p> {
     source: Source,
     max: Duration,
+    permit: RefCell<&'p mut Permit>,
     /// Samples of the last time.
     samples: Cell<usize>,
-    /// Time that decoding took, which is not the model's.
-    decoding: Cell<Duration>,
+    /// Time that decoding and waiting took, which is not the model's.
+    beside: Cell<Duration>,
 }
 
-impl Played {
+impl Played<'_> {
     fn duration(&self) -> Duration {
         Duration::from_secs_f64(self.samples.get() as f64 / f64::from(audio::SAMPLE_RATE))
     }
 }
 
-impl Recording for Played {
+impl Recording for Played<'_> {
     type Error = Failure;
 
     fn play(&self, take: &mut Take<'_, Failure>) -> Result<(), Failure> {
@@ -242,10 +253,11 @@ impl Recording for Played {
             let began = Instant::now();
             let taken = take(samples);
             taking += began.elapsed();
+            Handle::current().block_on(self.permit.borrow_mut().let_short_ones_pass());
             taken
         });
-        let decoding = began.elapsed().saturating_sub(taking);
-        self.decoding.set(self.decoding.get() + decoding);
+        let beside = began.elapsed().saturating_sub(taking);
+        self.beside.set(self.beside.get() + beside);
         played.map_err(|error| match error {
             SourceError::Audio(error) => error.into(),
             SourceError::Taker(failure) => failure,
@@ -268,13 +280,13 @@ impl Drop for CancelOnDrop {
 pub async fn on_worker<T: Send + 'static>(
     permit: Permit,
     deadline: Instant,
-    work: impl FnOnce(&Cancel) -> Result<T, Failure> + Send + 'static,
+    work: impl FnOnce(&Cancel, &mut Permit) -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     let cancel = Cancel::new().with_deadline(Some(deadline));
     let _guard = CancelOnDrop(cancel.clone());
     let job = spawn_blocking(move || {
-        let _permit = permit;
-        work(&cancel)
+        let mut permit = permit;
+        work(&cancel, &mut permit)
     });
     match timeout_at(deadline.into(), job).await {
         Ok(Ok(done)) => done,
@@ -295,7 +307,7 @@ mod tests {
     }
 
     async fn permit(admission: &Arc<Admission>) -> Permit {
-        admission.enter().expect("a place").permit().await
+        admission.enter().expect("a place").permit(Duration::ZERO).await
     }
 
     async fn becomes_idle(admission: &Admission) {
@@ -316,11 +328,11 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_internal_and_gives_its_permit_back() {
         let admission = Admission::new(1, 0);
-        let failed = on_worker::<()>(permit(&admission).await, later(), |_| panic!("boom")).await;
+        let failed = on_worker::<()>(permit(&admission).await, later(), |_, _| panic!("boom")).await;
         assert_eq!(failed.unwrap_err().code(), Code::Internal);
         admission.idle().await;
         assert_eq!(
-            on_worker(permit(&admission).await, later(), |_| Ok(7)).await,
+            on_worker(permit(&admission).await, later(), |_, _| Ok(7)).await,
             Ok(7)
         );
     }
@@ -330,7 +342,7 @@ mod tests {
         let admission = Admission::new(1, 0);
         let (started, has_started) = tokio::sync::oneshot::channel();
         let (go, gate) = mpsc::channel::<()>();
-        let work = on_worker(permit(&admission).await, later(), move |cancel| {
+        let work = on_worker(permit(&admission).await, later(), move |cancel, _| {
             started.send(()).expect("the test waits for it");
             gate.recv().expect("the test sends it");
             until_stopped(cancel)
@@ -348,7 +360,7 @@ mod tests {
     async fn the_deadline_answers_even_when_the_work_does_not_look() {
         let admission = Admission::new(1, 0);
         let (go, gate) = mpsc::channel::<()>();
-        let late = on_worker(permit(&admission).await, Instant::now(), move |cancel| {
+        let late = on_worker(permit(&admission).await, Instant::now(), move |cancel, _| {
             gate.recv().expect("the test sends it");
             until_stopped(cancel)
         });

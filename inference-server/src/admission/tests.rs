@@ -17,7 +17,9 @@ fn poll(waiting: &mut Waiting) -> Option<Permit> {
 }
 
 fn queue_up(admission: &Arc<Admission>) -> Result<Waiting, Full> {
-    admission.enter().map(|place| Box::pin(place.permit()) as Waiting)
+    admission
+        .enter()
+        .map(|place| Box::pin(place.permit(Duration::ZERO)) as Waiting)
 }
 
 #[test]
@@ -154,4 +156,95 @@ proptest! {
         drop((running, waiting));
         prop_assert_eq!(admission.load(), Load { running: 0, queued: 0 });
     }
+}
+
+fn job(admission: &Arc<Admission>, audio: Duration) -> Waiting {
+    let place = admission.enter().expect("a place");
+    Box::pin(place.permit(audio))
+}
+
+const CLIP: Duration = Duration::from_secs(3);
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[test]
+fn clips_go_before_hours_of_audio_which_are_overtaken_only_so_often() {
+    let admission = Admission::new(1, 100);
+    let mut running = poll(&mut job(&admission, CLIP));
+    let mut long = job(&admission, HOUR);
+    assert!(poll(&mut long).is_none());
+    let mut clips: VecDeque<Waiting> = (0..PATIENCE + 2).map(|_| job(&admission, CLIP)).collect();
+    clips.iter_mut().for_each(|clip| assert!(poll(clip).is_none()));
+    assert_eq!(admission.queued_audio(), HOUR + CLIP * (PATIENCE as u32 + 2));
+    for _ in 0..PATIENCE {
+        drop(running.take());
+        running = poll(&mut clips.pop_front().unwrap());
+        assert!(running.is_some() && poll(&mut long).is_none());
+    }
+    drop(running.take());
+    assert!(poll(&mut clips[0]).is_none(), "it is the long one's turn");
+    assert!(poll(&mut long).is_some());
+}
+
+#[test]
+fn a_long_job_lets_clips_pass_between_its_parts_and_goes_on_before_other_long_ones() {
+    let admission = Admission::new(1, 100);
+    let mut permit = poll(&mut job(&admission, HOUR)).unwrap();
+    let mut other = job(&admission, HOUR);
+    assert!(poll(&mut other).is_none());
+    {
+        let mut alone = Box::pin(permit.let_short_ones_pass());
+        assert!(
+            alone
+                .as_mut()
+                .poll(&mut Context::from_waker(&noop_waker()))
+                .is_ready(),
+            "no clip waits"
+        );
+    }
+    let mut clip = job(&admission, CLIP);
+    assert!(poll(&mut clip).is_none());
+    let mut passing = Box::pin(permit.let_short_ones_pass());
+    let mut resumed = || {
+        passing
+            .as_mut()
+            .poll(&mut Context::from_waker(&noop_waker()))
+            .is_ready()
+    };
+    assert!(!resumed());
+    let running = poll(&mut clip).expect("the clip runs");
+    assert!(!resumed());
+    drop(running);
+    assert!(resumed(), "the clip is done");
+    assert!(poll(&mut other).is_none());
+    drop(passing);
+    drop(permit);
+    assert!(poll(&mut other).is_some());
+}
+
+#[test]
+fn a_job_whose_turn_would_come_too_late_is_refused_once_the_speed_is_known() {
+    let admission = Admission::new(1, 100);
+    let _running = poll(&mut job(&admission, HOUR)).unwrap();
+    let mut waiting = job(&admission, HOUR);
+    assert!(poll(&mut waiting).is_none());
+    assert_eq!(admission.overdue(HOUR, CLIP), None, "nothing has been measured");
+    admission.measured(HOUR, HOUR / 10);
+    let full = admission
+        .overdue(HOUR, CLIP)
+        .expect("six minutes of work are before it");
+    assert_eq!(full.retry_after, RETRY_AFTER.1);
+    assert_eq!(admission.overdue(HOUR, HOUR), None);
+    assert_eq!(
+        admission.overdue(CLIP, CLIP),
+        None,
+        "clips do not wait for long jobs"
+    );
+    drop(waiting);
+    assert_eq!(
+        admission.queued_audio(),
+        HOUR,
+        "who left is forgotten when the next one comes"
+    );
+    let _next = poll(&mut job(&admission, HOUR));
+    assert_eq!(admission.queued_audio(), HOUR);
 }

@@ -42,6 +42,30 @@ pub enum SourceError<E> {
 }
 
 impl Source {
+    /// About how long it lasts, by its size and the bit rates that are usual: to tell a clip from an hour.
+    pub fn estimate(&self) -> Duration {
+        let (bytes, kind) = match self {
+            Source::Memory(bytes) => (bytes.len() as u64, sniff::tell(bytes, false)),
+            Source::File(file) => {
+                let mut file = file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                let mut start = Vec::new();
+                let begun = file.seek(SeekFrom::Start(0)).is_ok()
+                    && Read::by_ref(&mut *file)
+                        .take(4096)
+                        .read_to_end(&mut start)
+                        .is_ok();
+                let bytes = file.metadata().map_or(0, |metadata| metadata.len());
+                (bytes, sniff::tell(if begun { &start } else { &[] }, false))
+            }
+        };
+        let bits_per_second: u64 = match kind {
+            Ok(Told::Kind(Kind::Wav)) => 256_000,
+            Ok(Told::Kind(Kind::Flac)) => 128_000,
+            _ => 64_000,
+        };
+        Duration::from_millis(bytes * 8_000 / bits_per_second)
+    }
+
     /// A file that somebody opened.
     pub fn file(file: File) -> Self {
         Source::File(Mutex::new(file))

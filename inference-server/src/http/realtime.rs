@@ -210,7 +210,7 @@ async fn talk(
         options: configuration.options.clone(),
     };
     Conversation::new(&model, &session.options, session.live.clone())?;
-    let permit = transcriber.permit(place, call).await?;
+    let permit = transcriber.permit(place, Duration::ZERO, call).await?;
     let cancel = Cancel::new().with_deadline(Some(call.deadline()));
     let stop = CancelOnDrop(cancel.clone());
     let (inputs, receiver) = mpsc::channel(AHEAD);

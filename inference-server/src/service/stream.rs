@@ -63,7 +63,7 @@ pub(super) async fn begin(
     let model = transcriber.model()?;
     // Options that the model cannot follow are refused before the stream waits.
     Conversation::new(&model, &session.options, session.live.clone())?;
-    let permit = transcriber.permit(place, call).await?;
+    let permit = transcriber.permit(place, Duration::ZERO, call).await?;
 
     let (results, windows) = mpsc::channel(RESULTS_AHEAD);
     let cancel = Cancel::new().with_deadline(Some(call.deadline()));

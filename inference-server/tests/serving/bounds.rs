@@ -118,7 +118,7 @@ async fn a_deadline_that_passes_in_the_queue_leaves_it() {
     transcriber.ready(load_model(&config).unwrap(), Duration::ZERO);
     let routes = service::routes(&transcriber, &HealthReporter::new()).unwrap();
     let mut client = TranscriptionClient::new(routes);
-    let holder = transcriber.enter().unwrap().permit().await;
+    let holder = transcriber.enter().unwrap().permit(Duration::ZERO).await;
 
     let recording = sample("one-digit-16k.wav").0;
     let mut late = Request::new(request(recording.clone()));
