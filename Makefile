@@ -43,12 +43,16 @@ lint: ## Check formatting, clippy, documentation, licences, shell scripts and ch
 	@$(CLUSTER)/lint.sh
 
 .PHONY: test
-test: prerequisites ## Run every test: Rust, charts, and end to end on a real cluster
-	@$(CLUSTER)/test.sh unit chart e2e
+test: prerequisites ## Run every test: Rust, clients, charts, and end to end on a real cluster
+	@$(CLUSTER)/test.sh unit clients chart e2e
 
 .PHONY: unit-test
 unit-test: ## Run the tests that need no cluster
 	@$(CLUSTER)/test.sh unit
+
+.PHONY: client-test
+client-test: ## Run OpenAI's client and a browser against the server (ARGS='-k name' picks some)
+	@CLIENT_ARGS="$(ARGS)" $(CLUSTER)/test.sh clients
 
 .PHONY: chart-test
 chart-test: ## Run the charts' tests

@@ -4,6 +4,7 @@
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 . "$CLUSTER_DIR/lib/log.sh"
+. "$CLUSTER_DIR/lib/debian.sh"
 . "$CLUSTER_DIR/lib/go.sh"
 
 [ "$(uname -s)" = Linux ] || fail "this needs Linux; found $(uname -s)"
@@ -13,15 +14,6 @@ case $(uname -m) in
 esac
 
 # --- Debian packages --------------------------------------------------------------------------------------------------
-
-missing=()
-# need PACKAGE TEST...: remember PACKAGE unless TEST succeeds
-need() {
-  local package=$1
-  shift
-  "$@" >/dev/null 2>&1 || missing+=("$package")
-}
-has() { command -v "$1"; }
 
 need build-essential has gcc
 need pkg-config has pkg-config
@@ -37,27 +29,14 @@ need ca-certificates test -f /etc/ssl/certs/ca-certificates.crt
 # build.sh unpacks this one without installing it, so it must at least be in the lists
 if ! [ -x "$BIN/busybox-static" ] && ! apt-cache show busybox-static >/dev/null 2>&1; then lists=old; fi
 
-if [ ${#missing[@]} -gt 0 ] || [ -n "${lists:-}" ]; then
-  command -v apt-get >/dev/null || fail "please install what these Debian packages hold, then try again: ${missing[*]}"
-  if [ "$(id -u)" = 0 ]; then
-    sudo=()
-  else
-    command -v sudo >/dev/null || fail "please run as root: apt-get install ${missing[*]}"
-    sudo=(sudo)
-  fi
-  # A fresh machine has no package lists yet, and an old list names packages that are gone.
-  step "updating the list of Debian packages" "$LOGS/apt.log" "${sudo[@]}" apt-get update
-  [ ${#missing[@]} = 0 ] || step "installing Debian packages: ${missing[*]}" "$LOGS/apt.log" \
-    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"
-fi
+[ -z "${lists:-}" ] || [ ${#missing[@]} -gt 0 ] || update_packages
+install_missing
 
 # --- Rust: rust-toolchain.toml names the version, rustup installs it --------------------------------------------------
 
 if ! command -v cargo >/dev/null; then
   if apt-cache policy rustup 2>/dev/null | grep -q 'Candidate: [0-9]'; then
-    if [ "$(id -u)" = 0 ]; then sudo=(); else sudo=(sudo); fi
-    step "installing Debian's rustup" "$LOGS/apt.log" \
-      "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends rustup
+    install_packages rustup
   else
     fail "cargo was not found, and this Debian has no rustup package: please install Rust with rustup (see the Rust project's site), then try again"
   fi

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Runs the tests and ends with one line that counts them.
 #
-#   test.sh [unit] [chart] [e2e]
+#   test.sh [unit] [clients] [chart] [e2e]
 #
 # unit:  cargo test over the workspace; needs no cluster.
+# clients: OpenAI's package and a browser against the server on loopback; need no cluster.
 # chart: the charts' own tests; need Helm, which is built if it is not there.
 # e2e:   the ignored tests of the e2e crate on a real cluster. A cluster that is up is used and left up; one that is
 #        booted for the tests is taken down after them.
@@ -30,6 +31,9 @@ run() {
 }
 
 unit() { run unit cargo test --workspace --release --locked --no-fail-fast; }
+
+# shellcheck disable=SC2086 # a list of words
+clients() { run clients inference-server/tests/clients/run.sh ${CLIENT_ARGS:-}; }
 
 chart() {
   command -v helm >/dev/null || "$CLUSTER_DIR/build.sh" helm
