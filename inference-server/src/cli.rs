@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::{
     bundled::{self, NotBundled},
     fetch, inspect,
+    model::Dtype,
     render::Format,
     run,
     telemetry::LogFormat,
@@ -67,6 +68,9 @@ pub struct ServeArgs {
         help_heading = "Model"
     )]
     digest: Option<String>,
+    /// Precision of the graphs to load: fp32, fp16, int8, q8 or uint8 [default: the first of them that is there]
+    #[arg(long, env = "PARLANCE_DTYPE", value_name = "DTYPE", help_heading = "Model")]
+    dtype: Option<Dtype>,
     /// Threads of the model; 0 takes as many as the cgroup grants
     #[arg(
         long,
@@ -161,6 +165,9 @@ pub struct TranscribeArgs {
     /// Directory of the model [default: the bundled whisper-nano-digits]
     #[arg(long, env = "PARLANCE_MODEL", value_name = "DIR")]
     model: Option<PathBuf>,
+    /// Precision of the graphs to load: fp32, fp16, int8, q8 or uint8 [default: the first of them that is there]
+    #[arg(long, env = "PARLANCE_DTYPE", value_name = "DTYPE")]
+    dtype: Option<Dtype>,
     /// Threads of the model; 0 takes as many as the cgroup grants
     #[arg(long, env = "PARLANCE_THREADS", default_value_t = 0, value_name = "N")]
     threads: usize,
@@ -176,6 +183,9 @@ pub struct TranscribeArgs {
 pub struct InspectArgs {
     /// Directory of the model
     model_dir: PathBuf,
+    /// Precision of the graphs to load: fp32, fp16, int8, q8 or uint8 [default: the first of them that is there]
+    #[arg(long, env = "PARLANCE_DTYPE", value_name = "DTYPE")]
+    dtype: Option<Dtype>,
     /// How it is written
     #[arg(long, env = "PARLANCE_FORMAT", default_value = "text")]
     format: Described,
@@ -231,6 +241,7 @@ impl ServeArgs {
             model,
             model_name,
             digest,
+            dtype,
             threads,
             grpc_addr,
             http_addr,
@@ -248,6 +259,7 @@ impl ServeArgs {
             model: model.map_or_else(|| bundled::find(bundled::DEFAULT), Ok)?,
             model_name,
             digest,
+            dtype,
             threads,
             grpc_addr,
             http_addr,
@@ -272,6 +284,7 @@ impl TranscribeArgs {
         let Self {
             file,
             model,
+            dtype,
             threads,
             transcription,
             format,
@@ -279,6 +292,7 @@ impl TranscribeArgs {
         transcribe::Request {
             file,
             model,
+            dtype,
             threads,
             options: transcription.into_options(),
             format,
@@ -288,13 +302,17 @@ impl TranscribeArgs {
 
 impl InspectArgs {
     /// What to describe, and how.
-    pub fn into_request(self) -> (PathBuf, inspect::InspectFormat) {
-        let Self { model_dir, format } = self;
+    pub fn into_request(self) -> (PathBuf, Option<Dtype>, inspect::InspectFormat) {
+        let Self {
+            model_dir,
+            dtype,
+            format,
+        } = self;
         let format = match format {
             Described::Text => inspect::InspectFormat::Text,
             Described::Json => inspect::InspectFormat::Json,
         };
-        (model_dir, format)
+        (model_dir, dtype, format)
     }
 }
 

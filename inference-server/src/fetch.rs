@@ -136,7 +136,7 @@ fn source(request: &Request) -> Result<PathBuf, FetchError> {
 
 /// Whether a directory is a model of our layout and of the digest expected, if one is.
 fn verify(dir: &Path, expected: Option<&str>) -> Result<Fetched, FetchError> {
-    let model = Files::find(dir).and_then(|files| Config::read(&files));
+    let model = Files::find(dir, None).and_then(|files| Config::read(&files));
     model.map_err(|e| FetchError::InvalidModel(e.to_string()))?;
     let digest = digest::directory(dir).map_err(|e| failed("read", dir, &e))?;
     match expected {

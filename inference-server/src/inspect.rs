@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     digest,
-    model::{Config, Files, ModelFacts},
+    model::{Config, Dtype, Files, ModelFacts},
 };
 
 /// How `inspect` writes.
@@ -30,6 +30,7 @@ struct Description {
     name: String,
     digest: String,
     size_bytes: u64,
+    dtype: Dtype,
     architecture: Architecture,
     languages: Vec<String>,
     tasks: Vec<&'static str>,
@@ -57,8 +58,13 @@ struct File {
 }
 
 /// Writes the architecture, the languages, the files with their sizes and the digest to `out`.
-pub fn run(dir: &Path, format: InspectFormat, out: &mut dyn Write) -> Result<(), InspectError> {
-    let description = describe(dir).map_err(InspectError)?;
+pub fn run(
+    dir: &Path,
+    dtype: Option<Dtype>,
+    format: InspectFormat,
+    out: &mut dyn Write,
+) -> Result<(), InspectError> {
+    let description = describe(dir, dtype).map_err(InspectError)?;
     let text = match format {
         InspectFormat::Text => text(&description),
         InspectFormat::Json => {
@@ -69,10 +75,9 @@ pub fn run(dir: &Path, format: InspectFormat, out: &mut dyn Write) -> Result<(),
     written.map_err(|e| InspectError(format!("failed to write: {e}")))
 }
 
-fn describe(dir: &Path) -> Result<Description, String> {
-    let config = Files::find(dir)
-        .and_then(|files| Config::read(&files))
-        .map_err(|e| e.to_string())?;
+fn describe(dir: &Path, dtype: Option<Dtype>) -> Result<Description, String> {
+    let found = Files::find(dir, dtype).map_err(|e| e.to_string())?;
+    let config = Config::read(&found).map_err(|e| e.to_string())?;
     let facts = ModelFacts::of(dir, &config).map_err(|e| e.to_string())?;
     let mut files = Vec::new();
     for path in digest::files(dir).map_err(|e| format!("failed to read {}: {e}", dir.display()))? {
@@ -95,6 +100,7 @@ fn describe(dir: &Path) -> Result<Description, String> {
             window_seconds: features.n_samples as f64 / features.sampling_rate as f64,
             max_tokens: config.tokens.max_length,
         },
+        dtype: found.graphs.dtype,
         name: facts.name,
         digest: facts.digest,
         size_bytes: facts.size_bytes,
@@ -109,6 +115,7 @@ fn text(description: &Description) -> String {
         name,
         digest,
         size_bytes,
+        dtype,
         architecture: a,
         languages,
         tasks,
@@ -121,6 +128,7 @@ fn text(description: &Description) -> String {
     line("name", name.clone());
     line("digest", digest.clone());
     line("size", format!("{size_bytes} bytes in {} files", files.len()));
+    line("dtype", dtype.to_string());
     line(
         "encoder",
         format!(

@@ -6,17 +6,21 @@ use std::path::Path;
 use crate::{digest, features::MelExtractor, pipeline::Task, text::Vocabulary, vad::Detector};
 
 mod config;
+mod dtype;
 mod error;
 mod files;
 pub(crate) mod graph;
+mod proto;
 mod threads;
 
 pub use config::{Config, FeatureConfig, Sizes, TokenConfig};
+pub use dtype::Dtype;
 pub use error::ModelError;
-pub use files::Files;
+pub use files::{Decoders, Files, Graphs};
 pub use threads::available as available_threads;
 
 use graph::{Dim, Graph, NO_TAPS};
+use proto::Part;
 
 /// A loaded Whisper: the optimised graphs, the tokenizer and what the configuration files say.
 pub struct Model {
@@ -64,9 +68,15 @@ pub(crate) enum StepInput {
 }
 
 impl Model {
-    /// Loads and optimises the model in `dir` for `threads` threads (0: as many as the cgroup grants).
+    /// Loads and optimises the model in `dir` for `threads` threads (0: as many as the cgroup grants), in the precision that
+    /// [`Files::find`] prefers.
     pub fn load(dir: &Path, threads: usize) -> Result<Model, ModelError> {
-        let files = Files::find(dir)?;
+        Self::load_dtype(dir, None, threads)
+    }
+
+    /// The same in the precision asked for, if one is.
+    pub fn load_dtype(dir: &Path, dtype: Option<Dtype>, threads: usize) -> Result<Model, ModelError> {
+        let files = Files::find(dir, dtype)?;
         let mut config = Config::read(&files)?;
         let vocabulary = Vocabulary::load(&files.tokenizer)
             .map_err(|problem| ModelError::invalid("tokenizer.json", problem))?;
@@ -78,25 +88,29 @@ impl Model {
             threads
         });
         let encoder = Graph::load(
-            &files.encoder,
+            &files.graphs.encoder,
+            Part::Whole,
             &|name| encoder_input(&config, name),
             NO_TAPS,
             &executor,
         )?;
+        let [first, with_past] = files.graphs.decoders.parts();
         let decoder = Graph::load(
-            &files.decoder,
+            first.0,
+            first.1,
             &|name| decoder_input(&config, name),
             &cross_attention,
             &executor,
         )?;
         let decoder_with_past = Graph::load(
-            &files.decoder_with_past,
+            with_past.0,
+            with_past.1,
             &|name| step_input(&config, name),
             &cross_attention,
             &executor,
         )?;
         let cache = Cache::connect(&decoder, &decoder_with_past, config.sizes.decoder_layers)
-            .map_err(|problem| ModelError::invalid(&config::file_name(&files.decoder_with_past), problem))?;
+            .map_err(|problem| ModelError::invalid(&config::file_name(with_past.0), problem))?;
         let extractor = MelExtractor::new(&config.features);
         let facts = ModelFacts::of(dir, &config)?;
         Ok(Model {
@@ -158,6 +172,16 @@ fn attention_outputs(graph: &Graph, layers: usize) -> Vec<usize> {
         .map(of)
         .collect::<Option<Vec<usize>>>()
         .unwrap_or_default()
+}
+
+impl Decoders {
+    /// Where the decoder that begins is, and the one that goes on.
+    fn parts(&self) -> [(&Path, Part); 2] {
+        match self {
+            Decoders::Two { first, with_past } => [(first, Part::Whole), (with_past, Part::Whole)],
+            Decoders::Merged(file) => [(file, Part::First), (file, Part::WithPast)],
+        }
+    }
 }
 
 fn encoder_input(config: &Config, name: &str) -> Option<Vec<Dim>> {
@@ -229,9 +253,9 @@ impl Cache {
                 Some(slot) => {
                     let present = format!("present.{slot}");
                     let first = decoder.output(&present);
-                    cache
-                        .first
-                        .push(first.ok_or(format!("decoder_model.onnx has no output named {present}"))?);
+                    cache.first.push(
+                        first.ok_or(format!("the decoder without past has no output named {present}"))?,
+                    );
                     cache.next.push(decoder_with_past.output(&present));
                     StepInput::Slot(cache.first.len() - 1)
                 }

@@ -29,7 +29,7 @@ use crate::{
     fetch::{self, FetchError},
     http,
     inspect::{self, InspectError},
-    model::{Model, ModelError},
+    model::{Dtype, Model, ModelError},
     pipeline::{Live, PipelineError},
     service,
     telemetry::{self, LogFormat},
@@ -49,6 +49,7 @@ pub struct Config {
     pub model: PathBuf,
     pub model_name: Option<String>,
     pub digest: Option<String>,
+    pub dtype: Option<Dtype>,
     pub threads: usize,
     pub grpc_addr: SocketAddr,
     pub http_addr: SocketAddr,
@@ -103,8 +104,8 @@ pub fn command(command: Command) -> Result<(), Error> {
         Command::Serve(args) => serve(args.into_config()?),
         Command::Transcribe(args) => Ok(transcribe::run(&args.into_request(), out)?),
         Command::Inspect(args) => {
-            let (dir, format) = args.into_request();
-            Ok(inspect::run(&dir, format, out)?)
+            let (dir, dtype, format) = args.into_request();
+            Ok(inspect::run(&dir, dtype, format, out)?)
         }
         Command::Fetch(args) => {
             let fetched = fetch::run(&args.into_request())?;
@@ -303,7 +304,7 @@ async fn load_beside(
 /// The model that the flags name, if it is the right one and can do what they ask.
 pub fn load_model(config: &Config) -> Result<Model, Error> {
     let dir = &config.model;
-    let load = Model::load(dir, config.threads);
+    let load = Model::load_dtype(dir, config.dtype, config.threads);
     let mut model = load.map_err(|source| Error::Load {
         model: dir.clone(),
         source,

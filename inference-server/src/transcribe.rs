@@ -5,7 +5,7 @@ use std::{fs, io::Write, path::PathBuf, time::Duration};
 use crate::{
     audio::{Source, SourceError},
     bundled,
-    model::Model,
+    model::{Dtype, Model},
     pipeline::{self, Cancel, Options, PipelineError, Recording, Take},
     render::{Format, render},
 };
@@ -20,6 +20,8 @@ pub struct Request {
     pub file: PathBuf,
     /// The model directory; `None`: the bundled model.
     pub model: Option<PathBuf>,
+    /// Precision of its graphs; `None`: the first that is there.
+    pub dtype: Option<Dtype>,
     /// Threads (0: as the cgroup grants).
     pub threads: usize,
     /// Language, task and windows.
@@ -48,7 +50,7 @@ pub fn run(request: &Request, out: &mut dyn Write) -> Result<(), TranscribeError
         Some(dir) => dir.clone(),
         None => bundled::find(bundled::DEFAULT).map_err(|e| TranscribeError(e.to_string()))?,
     };
-    let load = Model::load(&dir, request.threads);
+    let load = Model::load_dtype(&dir, request.dtype, request.threads);
     let model = load.map_err(|e| TranscribeError(format!("the model in {}: {e}", dir.display())))?;
     let transcript = pipeline::transcribe(&model, &audio, &request.options, &Cancel::new());
     let transcript = transcript?;

@@ -311,13 +311,13 @@ fn facts_are_those_of_the_files() {
     );
     assert_eq!(facts.languages.iter().collect::<HashSet<_>>().len(), 99);
     let mut out = Vec::new();
-    inspect::run(&directory(), InspectFormat::Json, &mut out).unwrap();
+    inspect::run(&directory(), None, InspectFormat::Json, &mut out).unwrap();
     let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
     assert_eq!(json["digest"], facts.digest);
     assert_eq!(json["architecture"]["vocabularySize"], facts.vocabulary_size);
     assert_eq!(json["files"].as_array().unwrap().len(), facts.files);
     let mut out = Vec::new();
-    inspect::run(&directory(), InspectFormat::Text, &mut out).unwrap();
+    inspect::run(&directory(), None, InspectFormat::Text, &mut out).unwrap();
     assert!(String::from_utf8(out).unwrap().contains("encoder_model.onnx"));
 }
 
@@ -368,6 +368,7 @@ fn the_command_writes_the_transcript_and_nothing_else() {
     let request = |file: PathBuf, format| transcribe::Request {
         file,
         model: Some(directory()),
+        dtype: None,
         threads: 1,
         options: Options::default(),
         format,

@@ -388,9 +388,11 @@ mod tests {
             generation: write("generation_config.json", generation),
             preprocessor: write("preprocessor_config.json", preprocessor),
             tokenizer: Default::default(),
-            encoder: Default::default(),
-            decoder: Default::default(),
-            decoder_with_past: Default::default(),
+            graphs: crate::model::Graphs {
+                dtype: crate::model::Dtype::Fp32,
+                encoder: Default::default(),
+                decoders: crate::model::Decoders::Merged(Default::default()),
+            },
         };
         Config::read(&files)
     }

@@ -2,6 +2,8 @@
 
 use std::{io, path::Path};
 
+use super::{Dtype, config::file_name};
+
 /// What is wrong with a model directory; every variant names the file.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
@@ -17,6 +19,16 @@ pub enum ModelError {
         directory: String,
         /// What to do.
         remedy: &'static str,
+    },
+    /// The graphs are there, in other precisions than the one asked for.
+    #[error("{directory} holds no graphs in {dtype}, but in {there}")]
+    NotThatDtype {
+        /// The precision asked for.
+        dtype: Dtype,
+        /// Where it was looked for.
+        directory: String,
+        /// The precisions that are there.
+        there: String,
     },
     /// A file cannot be read.
     #[error("failed to read {path}: {source}")]
@@ -49,6 +61,13 @@ impl ModelError {
         ModelError::Read {
             path: path.display().to_string(),
             source,
+        }
+    }
+
+    pub(super) fn graph(path: &Path, problem: String) -> Self {
+        ModelError::Graph {
+            file: file_name(path),
+            problem,
         }
     }
 

@@ -2,14 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::ModelError;
+use super::{Dtype, ModelError};
 
 const EXPORT: &str =
     "export the model with optimum (optimum-cli export onnx --task automatic-speech-recognition-with-past)";
 const COPY: &str = "copy it from the model's repository";
-
-/// Name endings of the same graphs in other precisions, in the order of preference.
-const VARIANTS: [&str; 4] = ["", "_fp16", "_int8", "_quantized"];
 
 /// Where the files of a model are (the layout of optimum and of `onnx-community/whisper-*`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,42 +19,104 @@ pub struct Files {
     pub preprocessor: PathBuf,
     /// `tokenizer.json`
     pub tokenizer: PathBuf,
-    /// `encoder_model.onnx` or a variant of it
+    /// The three graphs.
+    pub graphs: Graphs,
+}
+
+/// The graphs of one precision, all at the top or all in `onnx/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Graphs {
+    /// Their precision, as their names have it.
+    pub dtype: Dtype,
+    /// `encoder_model.onnx`
     pub encoder: PathBuf,
-    /// `decoder_model.onnx` or the same variant of it
-    pub decoder: PathBuf,
-    /// `decoder_with_past_model.onnx` or the same variant of it
-    pub decoder_with_past: PathBuf,
+    /// The two decoders.
+    pub decoders: Decoders,
+}
+
+/// The decoder that begins and the one that goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decoders {
+    /// `decoder_model.onnx` and `decoder_with_past_model.onnx`
+    Two {
+        /// The one that begins.
+        first: PathBuf,
+        /// The one that goes on.
+        with_past: PathBuf,
+    },
+    /// `decoder_model_merged.onnx`
+    Merged(PathBuf),
 }
 
 impl Files {
-    /// Finds every file of the layout; the three graphs are all at the top or all in `onnx/`, and of one variant.
-    pub fn find(dir: &Path) -> Result<Files, ModelError> {
+    /// Finds every file of the layout. Of several precisions it takes the one asked for, or else the first of [`Dtype::ALL`]
+    /// whose graphs are all there; of a pair of decoders and a merged one, the pair.
+    pub fn find(dir: &Path, dtype: Option<Dtype>) -> Result<Files, ModelError> {
         if !dir.is_dir() {
             return Err(ModelError::NotADirectory(dir.display().to_string()));
         }
         let text = |name: &str| existing(dir, name, COPY);
-        let (graphs, ending) = graphs(dir);
-        let graph = |stem: &str| existing(&graphs, &format!("{stem}{ending}.onnx"), EXPORT);
         Ok(Files {
             config: text("config.json")?,
             generation: text("generation_config.json")?,
             preprocessor: text("preprocessor_config.json")?,
             tokenizer: text("tokenizer.json")?,
-            encoder: graph("encoder_model")?,
-            decoder: graph("decoder_model")?,
-            decoder_with_past: graph("decoder_with_past_model")?,
+            graphs: graphs(dir, dtype)?,
         })
     }
 }
 
-/// The folder and the variant in which there is an encoder; the plain one at the top where there is none.
-fn graphs(dir: &Path) -> (PathBuf, &'static str) {
-    VARIANTS
+/// The graphs that are taken; where there are none, the error of the precision and folder that has at least an encoder.
+fn graphs(dir: &Path, wanted: Option<Dtype>) -> Result<Graphs, ModelError> {
+    let folders = [dir.to_owned(), dir.join("onnx")];
+    let dtypes = wanted.map_or_else(|| Dtype::ALL.to_vec(), |dtype| vec![dtype]);
+    let places = dtypes
         .iter()
-        .flat_map(|ending| [(dir.to_owned(), *ending), (dir.join("onnx"), *ending)])
-        .find(|(folder, ending)| folder.join(format!("encoder_model{ending}.onnx")).is_file())
-        .unwrap_or((dir.to_owned(), ""))
+        .flat_map(|&dtype| folders.iter().map(move |folder| (folder, dtype)));
+    let (mut incomplete, mut absent) = (None, None);
+    for (folder, dtype) in places {
+        match in_place(folder, dtype) {
+            Ok(graphs) => return Ok(graphs),
+            Err(error) if encoder(folder, dtype).is_file() => incomplete = incomplete.or(Some(error)),
+            Err(error) => absent = absent.or(Some(error)),
+        }
+    }
+    if let (Some(dtype), None) = (wanted, &incomplete) {
+        let there = Dtype::ALL
+            .iter()
+            .filter(|&&other| folders.iter().any(|f| in_place(f, other).is_ok()));
+        let there: Vec<&str> = there.map(|other| other.name()).collect();
+        if !there.is_empty() {
+            return Err(ModelError::NotThatDtype {
+                dtype,
+                directory: dir.display().to_string(),
+                there: there.join(", "),
+            });
+        }
+    }
+    let none = || ModelError::NotADirectory(dir.display().to_string());
+    Err(incomplete.or(absent).unwrap_or_else(none))
+}
+
+fn encoder(folder: &Path, dtype: Dtype) -> PathBuf {
+    folder.join(format!("encoder_model{}.onnx", dtype.ending()))
+}
+
+/// The graphs of one precision in one folder.
+fn in_place(folder: &Path, dtype: Dtype) -> Result<Graphs, ModelError> {
+    let graph = |stem: &str| existing(folder, &format!("{stem}{}.onnx", dtype.ending()), EXPORT);
+    let pair = || {
+        Ok(Decoders::Two {
+            first: graph("decoder_model")?,
+            with_past: graph("decoder_with_past_model")?,
+        })
+    };
+    let merged = || graph("decoder_model_merged").map(Decoders::Merged);
+    Ok(Graphs {
+        dtype,
+        encoder: graph("encoder_model")?,
+        decoders: pair().or_else(|missing| merged().map_err(|_| missing))?,
+    })
 }
 
 fn existing(dir: &Path, name: &str, remedy: &'static str) -> Result<PathBuf, ModelError> {
@@ -78,7 +137,7 @@ mod tests {
 
     fn layout(names: &[&str]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
-        for name in names {
+        for name in TEXTS.iter().chain(names) {
             let path = dir.path().join(name);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "").unwrap();
@@ -93,34 +152,93 @@ mod tests {
         "tokenizer.json",
     ];
 
+    fn graphs_of(dir: &tempfile::TempDir, dtype: Option<Dtype>) -> Graphs {
+        Files::find(dir.path(), dtype).unwrap().graphs
+    }
+
     #[test]
     fn graphs_may_be_in_a_folder_and_in_another_precision() {
-        let mut names = TEXTS.to_vec();
-        names.extend([
+        let dir = layout(&[
             "onnx/encoder_model_fp16.onnx",
             "onnx/decoder_model_fp16.onnx",
             "onnx/decoder_with_past_model_fp16.onnx",
         ]);
-        let dir = layout(&names);
-        let files = Files::find(dir.path()).unwrap();
+        let expected = Graphs {
+            dtype: Dtype::Fp16,
+            encoder: dir.path().join("onnx/encoder_model_fp16.onnx"),
+            decoders: Decoders::Two {
+                first: dir.path().join("onnx/decoder_model_fp16.onnx"),
+                with_past: dir.path().join("onnx/decoder_with_past_model_fp16.onnx"),
+            },
+        };
+        assert_eq!(graphs_of(&dir, None), expected);
+        assert_eq!(graphs_of(&dir, Some(Dtype::Fp16)), expected);
+    }
+
+    #[test]
+    fn the_first_precision_that_is_whole_is_taken_and_a_pair_before_a_merged_one() {
+        let dir = layout(&[
+            "onnx/encoder_model.onnx", // its decoders were not downloaded
+            "onnx/encoder_model_quantized.onnx",
+            "onnx/decoder_model_merged_quantized.onnx",
+            "onnx/encoder_model_int8.onnx",
+            "onnx/decoder_model_merged_int8.onnx",
+            "onnx/decoder_model_int8.onnx",
+            "onnx/decoder_with_past_model_int8.onnx",
+        ]);
+        let graphs = graphs_of(&dir, None);
+        assert_eq!(graphs.dtype, Dtype::Int8);
+        assert!(matches!(graphs.decoders, Decoders::Two { .. }), "{graphs:?}");
+        let graphs = graphs_of(&dir, Some(Dtype::Q8));
+        let merged = dir.path().join("onnx/decoder_model_merged_quantized.onnx");
         assert_eq!(
-            files.decoder_with_past,
-            dir.path().join("onnx/decoder_with_past_model_fp16.onnx")
+            (graphs.dtype, graphs.decoders),
+            (Dtype::Q8, Decoders::Merged(merged))
         );
+        let whole = layout(&[
+            "encoder_model.onnx",
+            "decoder_model_merged.onnx",
+            "onnx/encoder_model_fp16.onnx",
+        ]);
+        assert_eq!(graphs_of(&whole, None).dtype, Dtype::Fp32);
     }
 
     #[test]
     fn the_error_names_the_file_and_the_remedy() {
-        let mut names = TEXTS.to_vec();
-        names.extend(["encoder_model.onnx", "decoder_model.onnx"]);
-        let dir = layout(&names);
-        let said = Files::find(dir.path()).unwrap_err().to_string();
+        let dir = layout(&["encoder_model.onnx", "decoder_model.onnx"]);
+        let said = |dir: &Path, dtype| Files::find(dir, dtype).unwrap_err().to_string();
+        let missing = said(dir.path(), None);
         assert!(
-            said.starts_with("decoder_with_past_model.onnx is missing from "),
-            "{said}"
+            missing.starts_with("decoder_with_past_model.onnx is missing from "),
+            "{missing}"
         );
-        assert!(said.contains("optimum"), "{said}");
-        let said = Files::find(&dir.path().join("nowhere")).unwrap_err().to_string();
-        assert!(said.ends_with("nowhere is not a directory"), "{said}");
+        assert!(missing.contains("optimum"), "{missing}");
+        let nowhere = said(&dir.path().join("nowhere"), None);
+        assert!(nowhere.ends_with("nowhere is not a directory"), "{nowhere}");
+        let empty = said(layout(&[]).path(), None);
+        assert!(
+            empty.starts_with("encoder_model.onnx is missing from "),
+            "{empty}"
+        );
+    }
+
+    #[test]
+    fn a_precision_that_is_not_there_is_refused_with_those_that_are() {
+        let dir = layout(&[
+            "encoder_model.onnx",
+            "decoder_model_merged.onnx",
+            "onnx/encoder_model_uint8.onnx",
+            "onnx/decoder_model_merged_uint8.onnx",
+        ]);
+        let said = Files::find(dir.path(), Some(Dtype::Fp16))
+            .unwrap_err()
+            .to_string();
+        let place = dir.path().display();
+        assert_eq!(
+            said,
+            format!("{place} holds no graphs in fp16, but in fp32, uint8")
+        );
+        assert_eq!("q8".parse(), Ok(Dtype::Q8));
+        assert!("q4".parse::<Dtype>().unwrap_err().contains("fp32, fp16"));
     }
 }

@@ -8,7 +8,11 @@ use tract_onnx::{
     tract_hir::infer::Factoid,
 };
 
-use super::{ModelError, config::file_name};
+use super::{
+    ModelError,
+    config::file_name,
+    proto::{self, Part},
+};
 
 /// A dimension of a graph's input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,15 +46,25 @@ pub(crate) type Running = TypedSimpleState;
 impl Graph {
     /// Loads and optimises. The parsed file is dropped on the way: only the optimised graph stays in memory.
     ///
-    /// A node that `taps` chooses becomes an output of the node's name.
+    /// A node that `taps` chooses becomes an output of the node's name. Weights in other files are read from beside the path.
     pub(crate) fn load(
         path: &Path,
+        part: Part,
         shapes: Shapes<'_>,
         taps: Taps<'_>,
         executor: &Executor,
     ) -> Result<Graph, ModelError> {
-        let parsed = tract_onnx::onnx().model_for_path(path);
-        Self::named(&file_name(path), parsed, shapes, taps, executor)
+        let onnx = tract_onnx::onnx();
+        let proto = proto::read(&onnx, path, part).map_err(|problem| ModelError::graph(path, problem))?;
+        let parsed = onnx.parse(&proto, path.parent().and_then(Path::to_str));
+        drop(proto);
+        Self::named(
+            &file_name(path),
+            parsed.map(|parsed| parsed.model),
+            shapes,
+            taps,
+            executor,
+        )
     }
 
     /// The same for a file that is part of the program.

@@ -44,6 +44,7 @@ pub fn config() -> Config {
         model: model(),
         model_name: None,
         digest: None,
+        dtype: None,
         threads: 1,
         grpc_addr: ([127, 0, 0, 1], 0).into(),
         http_addr: ([127, 0, 0, 1], 0).into(),
