@@ -113,28 +113,6 @@ def pcm(name, rate):
     return out
 
 
-def can_stream(url):
-    """Whether the server answers `stream=true` with events."""
-    form = b'--X\r\ncontent-disposition: form-data; name="stream"\r\n\r\ntrue\r\n--X--\r\n'
-    request = urllib.request.Request(
-        f"{url}/v1/audio/transcriptions", form, {"content-type": "multipart/form-data; boundary=X"}
-    )
-    try:
-        urllib.request.urlopen(request)
-    except urllib.error.HTTPError as refused:
-        return json.load(refused)["error"]["param"] != "stream"
-    raise AssertionError("a form without a file must be refused")
-
-
-def has_realtime(url):
-    """Whether there is something at /v1/realtime."""
-    try:
-        urllib.request.urlopen(f"{url}/v1/realtime?intent=transcription")
-    except urllib.error.HTTPError as refused:
-        return refused.code != 404
-    return True
-
-
 def pytest_terminal_summary(terminalreporter, config):
     """The line that e2e/cluster/test.sh counts."""
     counted = {name: len(terminalreporter.stats.get(name, [])) for name in ("passed", "failed", "error", "skipped")}
