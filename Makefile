@@ -66,6 +66,10 @@ e2e: prerequisites ## Run the end-to-end tests (ARGS='name' picks some; the clus
 bench: build ## Run the benchmarks
 	bench/run.sh $(ARGS)
 
+.PHONY: crowd
+crowd: ## Let 64 clients ask one server at once for five minutes (ARGS='--seconds 60')
+	bench/crowd.sh $(ARGS)
+
 .PHONY: fidelity
 fidelity: build ## Compare transcripts with the reference implementation's
 	inference-server/tests/fidelity/run.sh $(ARGS)

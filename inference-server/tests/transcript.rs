@@ -14,7 +14,7 @@ use inference_server::{
     audio::{self, Pcm16k},
     inspect::{self, InspectFormat},
     model::{Model, ModelError},
-    pipeline::{self, Cancel, Language, Live, Options, PipelineError, Stopped, Task, Transcript},
+    pipeline::{self, Cancel, Language, Live, LongForm, Options, PipelineError, Stopped, Task, Transcript},
     render::Format,
     text, transcribe,
 };
@@ -92,6 +92,73 @@ fn silence_before_the_words_changes_nothing() {
         transcript(&sound("late-start-16k.flac"), &english()).text,
         "Four four five."
     );
+}
+
+/// Recordings and silences in any order: times go on, lie within the audio, and words are where somebody speaks, though the
+/// model never heard the silence.
+#[test]
+fn times_are_in_order_within_the_audio_and_those_of_the_whole_recording() {
+    let clips = [
+        "three-digits-16k.wav",
+        "one-digit-16k.wav",
+        "three-digits-16k.flac",
+    ]
+    .map(sound);
+    let mut random =
+        proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha);
+    let mut below = |end: u32| {
+        use proptest::prelude::Rng;
+        random.next_u32() % end
+    };
+    for case in 0..6 {
+        let (mut samples, mut spoken) = (Vec::new(), Vec::new());
+        for _ in 0..2 + below(4) {
+            samples.resize(samples.len() + below(16_000 * 12) as usize, 0.0);
+            let clip = clips[below(3) as usize].samples();
+            spoken.push(samples.len()..samples.len() + clip.len());
+            samples.extend_from_slice(clip);
+        }
+        let audio = Pcm16k::from(samples);
+        for long_form in [LongForm::Chunked, LongForm::Sequential] {
+            let options = Options {
+                word_timestamps: true,
+                long_form,
+                chunk_duration: Duration::from_secs(5 + u64::from(below(25))),
+                ..english()
+            };
+            let heard = transcript(&audio, &options);
+            let mut times = Vec::new();
+            for segment in &heard.segments {
+                let words: Vec<Duration> = segment
+                    .words
+                    .iter()
+                    .flat_map(|word| [word.start, word.end])
+                    .collect();
+                assert!(words.is_sorted() && words.iter().all(|t| (segment.start..=segment.end).contains(t)));
+                times.extend([segment.start, segment.end]);
+            }
+            assert!(times.is_sorted(), "case {case}: {heard:?}");
+            assert!(
+                times.last().is_none_or(|last| *last <= audio.duration()),
+                "case {case}: {heard:?}"
+            );
+            if long_form == LongForm::Chunked {
+                for segment in &heard.segments {
+                    let (start, end) = (sample_at(segment.start), sample_at(segment.end));
+                    let near =
+                        |said: &std::ops::Range<usize>| start < said.end + 8000 && said.start < end + 8000;
+                    assert!(
+                        spoken.iter().any(near),
+                        "case {case}: nobody speaks at {segment:?}, only at {spoken:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn sample_at(time: Duration) -> usize {
+    (time.as_secs_f64() * 16_000.0) as usize
 }
 
 #[test]

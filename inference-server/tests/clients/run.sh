@@ -3,6 +3,7 @@
 # servers on loopback with the bundled model; needs no cluster. Screenshots of the page are left in the cache.
 #
 #   run.sh [pytest arguments...]      PARLANCE_SERVER names a binary to test; without it one is built
+#                                     CLIENTS_ONLY=environment stops once the packages are there
 set -euo pipefail
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 # shellcheck disable=SC1091
@@ -24,6 +25,8 @@ environment() {
 }
 cmp -s "$HERE/requirements.txt" "$CACHE/venv/requirements.txt" ||
   step "installing the Python packages of the clients' tests" "$LOGS/clients.log" environment
+
+[ "${CLIENTS_ONLY:-}" = environment ] && exit 0
 
 if [ -z "${PARLANCE_SERVER:-}" ]; then
   cd "$REPO_DIR"

@@ -252,3 +252,29 @@ async fn who_waits_is_served_when_the_one_before_has_finished() {
     })
     .await;
 }
+
+/// An hour of audio at a low estimate is a long job; between two of its windows a clip may go first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clip_does_not_wait_for_the_end_of_a_long_recording() {
+    let mut config = config();
+    config.settings.timeout = Duration::from_secs(600);
+    let serving = Serving::start(config).await;
+    let (clip, said) = sample("one-digit-16k.wav");
+    let address = serving.http;
+    let long =
+        tokio::spawn(async move { post(address, Upload::of(&speech(Duration::from_secs(600)))).await });
+    eventually("the long one runs", async || {
+        serving.metric("parlance_requests_running").await == 1.0
+    })
+    .await;
+    let answer = post(serving.http, Upload::of(&clip)).await;
+    assert_eq!(
+        (answer.status, answer.json()["text"].as_str()),
+        (200, Some(said.as_str()))
+    );
+    assert!(
+        !long.is_finished(),
+        "the clip was answered after twenty windows of the long recording"
+    );
+    assert_eq!(long.await.unwrap().status, 200);
+}
