@@ -7,15 +7,15 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use inference_server::{
     audio,
     decoder::{Decoder, Prompt, Rules},
     encoder,
-    features::MelExtractor,
-    model::{FeatureConfig, Model},
+    features::{LogMel, MelExtractor},
+    model::{Dtype, FeatureConfig, Model},
     pipeline::{self, Cancel, Context, Decoding, Language, LongForm, Options, Task},
 };
 use ndarray::{Array2, ArrayD};
@@ -38,7 +38,36 @@ struct Tokens {
     generated: Vec<u32>,
     no_speech_prob: Option<f32>,
     avg_logprob: f32,
+    #[serde(default)]
+    languages: BTreeMap<String, f32>,
+    #[serde(default)]
+    filtered: Vec<Filtered>,
 }
+
+/// The tokens after the prompt, given which the rules are applied to the first row of logits.
+#[derive(Deserialize)]
+struct Filtered {
+    after: Vec<u32>,
+    timestamps: bool,
+}
+
+/// What a beam search of `openai/whisper` finds.
+#[derive(Deserialize)]
+struct Beams {
+    beam_size: usize,
+    tokens: Vec<u32>,
+    avg_logprob: f32,
+}
+
+/// The models, by their folders; of each, whether its windows are searched with beams too.
+const MODELS: [(&str, bool); 6] = [
+    ("nano", false),
+    ("tiny", false),
+    ("tiny.en", true),
+    ("base", true),
+    ("small", true),
+    ("large-v3-narrow", true),
+];
 
 fn json<T: serde::de::DeserializeOwned>(path: &Path) -> T {
     serde_json::from_slice(&fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))).unwrap()
@@ -95,18 +124,18 @@ fn features_equal_the_committed_ones() {
 fn models_equal_the_references() {
     let folder = std::env::var_os("PARLANCE_FIDELITY_DIR").expect("PARLANCE_FIDELITY_DIR is not set");
     let mut compared = 0;
-    for name in ["nano", "tiny"] {
+    for (name, beams) in MODELS {
         let folder = Path::new(&folder).join(name);
         let model = Model::load(&folder.join("model"), 1).unwrap();
         for input in json::<Vec<String>>(&folder.join("inputs.json")) {
-            compare(&model, &folder.join(&input), &format!("{name}/{input}"));
+            compare(&model, &folder.join(&input), &format!("{name}/{input}"), beams);
             compared += 1;
         }
     }
     assert!(compared >= 6, "only {compared} inputs");
 }
 
-fn compare(model: &Model, folder: &Path, name: &str) {
+fn compare(model: &Model, folder: &Path, name: &str, beams: bool) {
     let features = MelExtractor::new(&model.config().features)
         .extract(array(&folder.join("pcm.npy")).as_slice().unwrap());
     let mel = greatest_difference(&features.values, array(&folder.join("mel.npy")).view());
@@ -126,11 +155,22 @@ fn compare(model: &Model, folder: &Path, name: &str) {
     let no_speech = tokens
         .no_speech_prob
         .map_or(0.0, |theirs| (ready.no_speech_prob - theirs).abs());
+    same_languages(&decoder, &tokens.languages, name);
     let mut sequence = decoder.first(prompt.tokens()[0]).unwrap();
     for &token in &prompt.tokens()[1..] {
         decoder.step(&mut sequence, token).unwrap();
     }
     let rows = array(&folder.join("logits.npy"));
+    let left = array(&folder.join("filtered.npy"));
+    for (case, left) in tokens.filtered.iter().zip(left.outer_iter()) {
+        let mut scores = sequence.scores().to_vec();
+        Rules::new(config, case.timestamps).apply(&mut scores, &case.after);
+        same_filtered(
+            &scores,
+            left.as_slice().unwrap(),
+            &format!("{name} after {:?}", case.after),
+        );
+    }
     let (mut logits, mut generated) = (0.0f32, Vec::new());
     while generated.len() < tokens.generated.len() {
         if let Some(theirs) = rows.outer_iter().nth(generated.len()) {
@@ -156,6 +196,17 @@ fn compare(model: &Model, folder: &Path, name: &str) {
         "{name}: no-speech probability off by {no_speech}"
     );
 
+    if beams {
+        let theirs: Beams = json(&folder.join("beams.json"));
+        let how = Decoding {
+            beam_size: theirs.beam_size,
+            ..Decoding::default()
+        };
+        let ours = decoder.decode(&ready, &rules, &how, 0.0, &Cancel::new()).unwrap();
+        assert_eq!(ours.ids, theirs.tokens, "{name}: {} beams", theirs.beam_size);
+        let off = (ours.avg_logprob - theirs.avg_logprob).abs();
+        assert!(off <= 1e-3, "{name}: beams' mean log-probability is off by {off}");
+    }
     if tokens.generated.last() == Some(&config.end) {
         let decoded = decoder
             .decode(&ready, &rules, &Decoding::default(), 0.0, &Cancel::new())
@@ -171,6 +222,100 @@ fn compare(model: &Model, folder: &Path, name: &str) {
             decoded.avg_logprob
         );
     }
+}
+
+fn same_languages(decoder: &Decoder<'_>, theirs: &BTreeMap<String, f32>, name: &str) {
+    let ours = decoder.languages().unwrap();
+    assert_eq!(ours.len(), theirs.len(), "{name}");
+    for (code, probability) in ours {
+        let off = (probability - theirs[code]).abs();
+        assert!(off < 1e-3, "{name}: {code} is off by {off}");
+    }
+}
+
+/// The same tokens are forbidden, and what is left has the same scores.
+fn same_filtered(ours: &[f32], theirs: &[f32], name: &str) {
+    assert_eq!(ours.len(), theirs.len(), "{name}");
+    for (token, (ours, theirs)) in ours.iter().zip(theirs).enumerate() {
+        assert_eq!(ours.is_finite(), theirs.is_finite(), "{name}: token {token}");
+        assert!(
+            !ours.is_finite() || (ours - theirs).abs() <= LOGITS,
+            "{name}: token {token}"
+        );
+    }
+}
+
+/// How far a form of the export may be from ONNX Runtime on the same files: the greatest difference of the encoder's values
+/// and of the logits, and the least cosine between either's.
+const FORMS: [(&str, Dtype, f32, f32); 7] = [
+    ("fp32", Dtype::Fp32, 1e-3, 0.99999),
+    ("merged", Dtype::Fp32, 1e-3, 0.99999),
+    ("external", Dtype::Fp32, 1e-3, 0.99999),
+    ("fp16", Dtype::Fp16, 2e-2, 0.9999),
+    ("int8", Dtype::Int8, 0.5, 0.999),
+    ("merged_int8", Dtype::Int8, 0.5, 0.999),
+    ("uint8", Dtype::Uint8, 0.5, 0.999),
+];
+
+/// What ONNX Runtime says of one form.
+#[derive(Deserialize)]
+struct Form {
+    prompt: Vec<u32>,
+    tokens: Vec<u32>,
+}
+
+/// Half-precision, quantised, merged and external-data exports give what ONNX Runtime gives on the same files.
+#[test]
+#[ignore = "needs PARLANCE_FIDELITY_DIR: make fidelity"]
+fn forms_of_an_export_equal_onnx_runtime() {
+    let folder = std::env::var_os("PARLANCE_FIDELITY_DIR").expect("PARLANCE_FIDELITY_DIR is not set");
+    let folder = Path::new(&folder).join("forms");
+    let forms: BTreeMap<String, Form> = json(&folder.join("forms.json"));
+    for (name, dtype, most, least) in FORMS {
+        let model = Model::load_dtype(&folder.join("models").join(name), Some(dtype), 1).unwrap();
+        let mel = array(&folder.join("mel.npy"));
+        let features = LogMel {
+            bins: mel.shape()[0],
+            frames: mel.shape()[1],
+            values: mel.into_raw_vec_and_offset().0,
+        };
+        let started = Instant::now();
+        let encoded = encoder::encode(&model, &features).unwrap();
+        let encoding = started.elapsed();
+        let theirs = array(&folder.join(format!("{name}.encoder.npy")));
+        let encoder = distance(&encoded.values().unwrap(), theirs.as_slice().unwrap());
+        let rows = array(&folder.join(format!("{name}.logits.npy")));
+        let form = &forms[name];
+        let mut decoder = Decoder::new(&model, &encoded).unwrap();
+        let mut sequence = decoder.first(form.prompt[0]).unwrap();
+        for &token in &form.prompt[1..] {
+            decoder.step(&mut sequence, token).unwrap();
+        }
+        let (mut logits, started) = ((0.0f32, 1.0f32), Instant::now());
+        for (row, &token) in rows.outer_iter().zip(&form.tokens) {
+            let off = distance(sequence.scores(), row.as_slice().unwrap());
+            logits = (logits.0.max(off.0), logits.1.min(off.1));
+            decoder.step(&mut sequence, token).unwrap();
+        }
+        eprintln!(
+            "{name}: encoder {:.1e} (cosine {:.6}) in {encoding:.1?}, logits {:.1e} (cosine {:.6}) in {:.1?} a step",
+            encoder.0,
+            encoder.1,
+            logits.0,
+            logits.1,
+            started.elapsed() / form.tokens.len() as u32
+        );
+        assert!(encoder.0 <= most && logits.0 <= most, "{name}");
+        assert!(encoder.1 >= least && logits.1 >= least, "{name}");
+    }
+}
+
+/// The greatest difference of two lists, and the cosine of the angle between them.
+fn distance(ours: &[f32], theirs: &[f32]) -> (f32, f32) {
+    let dot =
+        |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum() };
+    let cosine = dot(ours, theirs) / (dot(ours, ours) * dot(theirs, theirs)).sqrt();
+    (greatest_difference(ours, theirs), cosine as f32)
 }
 
 /// What `openai/whisper` says of long audio, by the name of the settings.

@@ -55,9 +55,9 @@ def read_ranks(source, count):
     return {show(token): rank for token, rank in ranks.items()}, merges
 
 
-def save(vocabulary, merges, out):
+def save(vocabulary, merges, out, languages=LANGUAGES):
     """Writes the tokenizer's files: this vocabulary, whose ids must have no gap, and then all of Whisper's specials."""
-    specials = [f"<|{w}|>" for w in ("endoftext", "startoftranscript", *LANGUAGES, *TASKS)]
+    specials = [f"<|{w}|>" for w in ("endoftext", "startoftranscript", *languages, *TASKS)]
     times = [f"<|{i * 0.02:.2f}|>" for i in range(1501)]
     end = specials[0]
     vocabulary = vocabulary | {end: len(vocabulary)}

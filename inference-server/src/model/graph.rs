@@ -5,6 +5,7 @@ use std::path::Path;
 
 use tract_onnx::{
     prelude::{multithread::Executor, *},
+    tract_core::{floats::FloatPrecisionTranslator, transform::ModelTransform},
     tract_hir::infer::Factoid,
 };
 
@@ -139,7 +140,7 @@ impl Graph {
                 .collect();
             model.set_input_fact(slot, InferenceFact::dt_shape(datum_type, dims))?;
         }
-        let model = model.into_typed()?.into_optimized()?;
+        let model = single_precision(model.into_typed()?)?.into_optimized()?;
         let input_types = (0..inputs.len())
             .map(|slot| Ok(model.input_fact(slot)?.datum_type))
             .collect::<TractResult<_>>()?;
@@ -189,6 +190,17 @@ impl Graph {
             .collect::<TractResult<_>>()?;
         running.run(inputs)
     }
+}
+
+/// The same graph with all that is in half precision in single precision: on a processor without
+/// instructions for f16 its arithmetic takes many times as long.
+fn single_precision(mut model: TypedModel) -> TractResult<TypedModel> {
+    let half = DatumType::F16;
+    let mut outlets = model.nodes().iter().flat_map(|node| &node.outputs);
+    if outlets.any(|outlet| outlet.fact.datum_type == half) {
+        FloatPrecisionTranslator::new(half, f32::datum_type()).transform(&mut model)?;
+    }
+    Ok(model)
 }
 
 /// tract's chain of causes on one line.

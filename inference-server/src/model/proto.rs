@@ -5,7 +5,10 @@ use std::{collections::HashSet, path::Path};
 
 use tract_onnx::{
     Onnx,
-    pb::{GraphProto, ModelProto, NodeProto, TensorProto, tensor_proto::DataLocation},
+    pb::{
+        GraphProto, ModelProto, NodeProto, TensorProto,
+        tensor_proto::{DataLocation, DataType},
+    },
     prelude::Framework,
 };
 
@@ -37,10 +40,7 @@ pub(crate) fn read(onnx: &Onnx, path: &Path, part: Part) -> Result<ModelProto, S
     };
     // The shapes that a converter noted are those before ours are fixed: tract finds them itself, and these disagree.
     graph.value_info.clear();
-    check(onnx, &graph)?;
-    for tensor in tensors(&graph) {
-        check_data(path, tensor)?;
-    }
+    check(onnx, path, &graph)?;
     model.graph = Some(graph);
     Ok(model)
 }
@@ -113,7 +113,7 @@ fn subgraphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
     node.attribute.iter().filter_map(|attribute| attribute.g.as_ref())
 }
 
-/// The weights of a graph and of those within it.
+/// The weights and constants of a graph.
 fn tensors(graph: &GraphProto) -> impl Iterator<Item = &TensorProto> {
     let constants = graph
         .node
@@ -122,8 +122,9 @@ fn tensors(graph: &GraphProto) -> impl Iterator<Item = &TensorProto> {
     graph.initializer.iter().chain(constants)
 }
 
-/// Whether tract has every operator, and whether every output is made by one: tract takes either for granted.
-fn check(onnx: &Onnx, graph: &GraphProto) -> Result<(), String> {
+/// Whether tract has every operator, whether weights are numbers and at hand, and whether every output is made by something:
+/// tract takes it for granted.
+fn check(onnx: &Onnx, path: &Path, graph: &GraphProto) -> Result<(), String> {
     for node in &graph.node {
         if !onnx.op_register.0.contains_key(&node.op_type) {
             let domain = if node.domain.is_empty() {
@@ -136,8 +137,9 @@ fn check(onnx: &Onnx, graph: &GraphProto) -> Result<(), String> {
                 "the engine has no operator {operator} ({domain}), which the node {node} asks for"
             ));
         }
-        subgraphs(node).try_for_each(|inner| check(onnx, inner))?;
+        subgraphs(node).try_for_each(|inner| check(onnx, path, inner))?;
     }
+    tensors(graph).try_for_each(|tensor| check_tensor(path, tensor))?;
     let made: HashSet<&str> = graph
         .node
         .iter()
@@ -155,8 +157,11 @@ fn check(onnx: &Onnx, graph: &GraphProto) -> Result<(), String> {
     }
 }
 
-/// Whether the file is there that a weight is said to be in.
-fn check_data(path: &Path, tensor: &TensorProto) -> Result<(), String> {
+/// Whether a weight is of numbers, and the file is there that it is said to be in.
+fn check_tensor(path: &Path, tensor: &TensorProto) -> Result<(), String> {
+    if tensor.data_type == DataType::String as i32 {
+        return Err(format!("the weight {} is text", tensor.name));
+    }
     if tensor.data_location != Some(DataLocation::External as i32) {
         return Ok(());
     }

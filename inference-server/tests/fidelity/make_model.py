@@ -1,6 +1,8 @@
-"""Makes a model of Whisper tiny's official sizes with random weights, and exports it as optimum does.
+"""Makes a model of one of Whisper's official sizes with random weights, and exports it as optimum does.
 
-    python make_model.py OUT_DIR [--tiktoken multilingual.tiktoken]
+    python make_model.py OUT_DIR [--size tiny] [--tiktoken multilingual.tiktoken]
+
+`large-v3-narrow` has large-v3's front end (128 mel bins) and vocabulary (51,866, with Cantonese) at a width of 128.
 
 Out: OUT_DIR with the files of the model layout. The weights are drawn so that greedy decoding says many different tokens
 (plain random weights repeat one), from a fixed seed. Ids are Whisper's own. Given OpenAI's rank file the tokenizer is
@@ -15,31 +17,43 @@ import sys
 
 import torch
 from transformers import GenerationConfig, WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
-from transformers.models.whisper.configuration_whisper import NON_SPEECH_TOKENS_MULTI
+from transformers.models.whisper.configuration_whisper import NON_SPEECH_TOKENS, NON_SPEECH_TOKENS_MULTI
 
 REPO = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(REPO / "models" / "train"))
 import tokenizer as whisper_tokenizer  # noqa: E402
 
-RANKS = 50257
+# Width, layers of either half, heads, mel bins. Sources: openai/whisper's `model-card.md`, and its checkpoints' `dims`.
+SIZES = {
+    "tiny": (384, 4, 6, 80), "tiny.en": (384, 4, 6, 80), "base": (512, 6, 8, 80), "small": (768, 12, 12, 80),
+    "large-v3-narrow": (128, 2, 2, 128),
+}  # fmt: skip
+SHORT = 12  # tokens of a window, prompt included: what a beam search of the other sizes may take
+RANKS = {"multilingual": 50257, "gpt2": 50256}
 ALIGNMENT_HEADS = [[2, 2], [3, 0], [3, 2], [3, 3], [3, 4], [3, 5]]
 
 
 def vocabulary(tiktoken):
     if tiktoken:
-        return whisper_tokenizer.read_ranks(tiktoken, RANKS)
+        return whisper_tokenizer.read_ranks(tiktoken, RANKS[pathlib.Path(tiktoken).stem])
     bundled = REPO / "models" / "whisper-nano-digits"
     known = {t: i for t, i in json.loads((bundled / "vocab.json").read_text()).items() if not t.startswith("<|")}
     merges = (bundled / "merges.txt").read_text().splitlines()[1:]
-    return known | {f"Ġw{i}": i for i in range(len(known), RANKS)}, merges
+    return known | {f"Ġw{i}": i for i in range(len(known), RANKS["multilingual"])}, merges
 
 
-def model(tokenizer, seed):
+def languages(size):
+    """Cantonese came with large-v3."""
+    return whisper_tokenizer.LANGUAGES + (["yue"] if size.startswith("large-v3") else [])
+
+
+def model(tokenizer, size, seed):
     find = tokenizer.convert_tokens_to_ids
     end, start = find("<|endoftext|>"), find("<|startoftranscript|>")
+    width, layers, heads, bins = SIZES[size]
     config = WhisperConfig(
-        vocab_size=51865, num_mel_bins=80, d_model=384, encoder_layers=4, decoder_layers=4, encoder_attention_heads=6,
-        decoder_attention_heads=6, encoder_ffn_dim=1536, decoder_ffn_dim=1536, max_source_positions=1500, max_target_positions=448,
+        vocab_size=len(tokenizer), num_mel_bins=bins, d_model=width, encoder_layers=layers, decoder_layers=layers, encoder_attention_heads=heads,
+        decoder_attention_heads=heads, encoder_ffn_dim=4 * width, decoder_ffn_dim=4 * width, max_source_positions=1500, max_target_positions=448,
         pad_token_id=end, bos_token_id=end, eos_token_id=end, decoder_start_token_id=start, dropout=0.0,
     )  # fmt: skip
     torch.manual_seed(seed)
@@ -54,12 +68,19 @@ def model(tokenizer, seed):
                 weights.mul_(3.0)
         made.model.decoder.embed_positions.weight.mul_(10.0)
         made.model.decoder.layer_norm.weight.mul_(4.0)  # logits far enough apart for one clear choice
-    languages = {f"<|{code}|>": find(f"<|{code}|>") for code in whisper_tokenizer.LANGUAGES}
+    multilingual = not size.endswith(".en")
+    only = {
+        "lang_to_id": {f"<|{code}|>": find(f"<|{code}|>") for code in languages(size)},
+        "task_to_id": {t: find(f"<|{t}|>") for t in ("transcribe", "translate")},
+    }
+    marks = ["startoftranscript", "translate", "transcribe", "startoflm", "startofprev", "nospeech"]
+    non_speech = NON_SPEECH_TOKENS_MULTI if multilingual else NON_SPEECH_TOKENS
+    suppressed = [token for token in non_speech if token < end] + sorted(find(f"<|{name}|>") for name in marks)
     made.generation_config = GenerationConfig(
         eos_token_id=end, pad_token_id=end, bos_token_id=end, decoder_start_token_id=start, prev_sot_token_id=find("<|startofprev|>"),
-        no_timestamps_token_id=find("<|notimestamps|>"), max_initial_timestamp_index=50, is_multilingual=True, max_length=448,
-        lang_to_id=languages, task_to_id={t: find(f"<|{t}|>") for t in ("transcribe", "translate")}, return_timestamps=False,
-        begin_suppress_tokens=[220, end], suppress_tokens=list(NON_SPEECH_TOKENS_MULTI), alignment_heads=ALIGNMENT_HEADS,
+        no_timestamps_token_id=find("<|notimestamps|>"), max_initial_timestamp_index=50, is_multilingual=multilingual, max_length=448 if size == "tiny" else SHORT,
+        return_timestamps=False, begin_suppress_tokens=[220, end], suppress_tokens=suppressed, **(only if multilingual else {}),
+        **({"alignment_heads": ALIGNMENT_HEADS} if layers == 4 else {}),
     )  # fmt: skip
     return made
 
@@ -68,12 +89,13 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("out", type=pathlib.Path)
     p.add_argument("--tiktoken")
+    p.add_argument("--size", choices=SIZES, default="tiny")
     p.add_argument("--seed", type=int, default=5)
     a = p.parse_args()
     checkpoint = a.out.with_name(a.out.name + "-hf")
-    tokenizer = whisper_tokenizer.save(*vocabulary(a.tiktoken), checkpoint)
-    model(tokenizer, a.seed).save_pretrained(checkpoint)
-    WhisperFeatureExtractor(feature_size=80).save_pretrained(checkpoint)
+    tokenizer = whisper_tokenizer.save(*vocabulary(a.tiktoken), checkpoint, languages(a.size))
+    model(tokenizer, a.size, a.seed).save_pretrained(checkpoint)
+    WhisperFeatureExtractor(feature_size=SIZES[a.size][3]).save_pretrained(checkpoint)
     optimum = pathlib.Path(sys.executable).with_name("optimum-cli")
     task = "automatic-speech-recognition-with-past"
     subprocess.run([optimum, "export", "onnx", "--model", checkpoint, "--task", task, "--no-post-process", a.out], check=True)

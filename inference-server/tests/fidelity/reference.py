@@ -1,6 +1,6 @@
 """Writes what the server is compared with: features, encoder output, logits and greedy tokens of one model.
 
-    python reference.py MODEL_DIR AUDIO_DIR OUT_DIR [--checkpoint HF_DIR] [--rows 8] [--max-new-tokens 32]
+    python reference.py MODEL_DIR AUDIO_DIR OUT_DIR [--checkpoint HF_DIR] [--rows 8] [--max-new-tokens 32] [--only NAME...]
 
 In: an exported model; the committed samples (those that need no resampling) beside three generated sounds.
 Out: OUT_DIR/NAME/*, laid out as README.md says. It fails when ONNX Runtime's greedy path and transformers' differ, so a
@@ -17,6 +17,11 @@ import onnxruntime
 import soundfile
 import torch
 from transformers import GenerationConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizerFast
+from transformers.generation.logits_process import (
+    SuppressTokensAtBeginLogitsProcessor,
+    SuppressTokensLogitsProcessor,
+    WhisperTimeStampLogitsProcessor,
+)
 
 RATE, WINDOW = 16000, 30 * 16000
 TIE = 0.0025  # logits closer than this may change places within the tolerance
@@ -94,7 +99,8 @@ class Transformers:
     @torch.no_grad()
     def greedy(self, mel, prompt, limit):
         features = torch.from_numpy(mel[None])
-        ids = self.model.generate(features, do_sample=False, num_beams=1, language="en", task="transcribe", return_timestamps=False, max_new_tokens=limit)
+        spoken = {"language": "en", "task": "transcribe"} if self.model.generation_config.is_multilingual else {}
+        ids = self.model.generate(features, do_sample=False, num_beams=1, return_timestamps=False, max_new_tokens=limit, **spoken)
         ids = ids[0].tolist()
         if ids[: len(prompt)] == prompt:  # some versions leave the prompt out
             ids = ids[len(prompt) :]
@@ -102,6 +108,25 @@ class Transformers:
         if end not in ids and len(ids) < limit:  # and the end token
             ids.append(end)
         return ids[: ids.index(end) + 1] if end in ids else ids
+
+
+def filtered(config, scores, tokens):
+    """What the rules leave of one step's logits after some tokens, without and with timestamps."""
+    step = config.no_timestamps_token_id + 1  # 0.00 s
+    text = tokens[0]
+    cases = [(tokens[:i], False) for i in (0, 1)]
+    cases += [(before, True) for before in ([], [step + 5], [step + 5, text], [step + 5, text, step + 50], [step + 5, text, step + 50, step + 50])]
+    rows = []
+    for before, timestamps in cases:
+        # Begin index 0: no prompt is given to the rules. Their order is that of transformers' Whisper.
+        rules = [SuppressTokensAtBeginLogitsProcessor(config.begin_suppress_tokens, 0)] if config.begin_suppress_tokens else []
+        rules += [SuppressTokensLogitsProcessor(config.suppress_tokens)] if config.suppress_tokens else []
+        rules += [WhisperTimeStampLogitsProcessor(config, begin_index=0)] if timestamps else []
+        row = torch.from_numpy(scores[None])
+        for rule in rules:
+            row = rule(torch.tensor([before], dtype=torch.long), row)
+        rows.append(row[0].numpy())
+    return [{"after": before, "timestamps": timestamps} for before, timestamps in cases], np.stack(rows)
 
 
 def main():
@@ -112,13 +137,18 @@ def main():
     p.add_argument("--checkpoint")
     p.add_argument("--rows", type=int, default=1000)
     p.add_argument("--max-new-tokens", type=int, default=32)
+    p.add_argument("--only", nargs="*", help="the inputs to take, of those there are")
     a = p.parse_args()
     onnx, torch_model = Onnx(a.model), Transformers(a.model, a.checkpoint)
     tokenizer, extractor = WhisperTokenizerFast.from_pretrained(a.model), WhisperFeatureExtractor.from_pretrained(a.model)
     find, names = tokenizer.convert_tokens_to_ids, []
-    prompt = find(["<|startoftranscript|>", "<|en|>", "<|transcribe|>", "<|notimestamps|>"])
+    config = GenerationConfig.from_pretrained(a.model)
+    multilingual = config.is_multilingual
+    prompt = find(["<|startoftranscript|>", *(["<|en|>", "<|transcribe|>"] if multilingual else []), "<|notimestamps|>"])
     no_speech_id = find("<|nospeech|>")
     for name, pcm in [*generated(), *samples(a.audio)]:
+        if a.only and name not in a.only:
+            continue
         pcm = pcm.astype(np.float32)
         mel = extractor(pcm, sampling_rate=RATE, return_tensors="np").input_features[0].astype(np.float32)
         encoded = onnx.encode(mel)
@@ -137,10 +167,16 @@ def main():
         folder.mkdir(parents=True, exist_ok=True)
         for key, array in (("pcm", pcm), ("mel", mel), ("encoder", encoded[0]), ("logits", rows[: a.rows])):
             np.save(folder / f"{key}.npy", np.ascontiguousarray(array, np.float32))
+        start = log_softmax(at_start.astype(np.float64))
+        heard = np.array([start[i] for i in config.lang_to_id.values()]) if multilingual else np.zeros(0)
+        languages = dict(zip(config.lang_to_id, np.exp(heard - np.log(np.exp(heard).sum())).tolist())) if multilingual else {}
+        cases, left = filtered(config, rows[0], tokens)
+        np.save(folder / "filtered.npy", left.astype(np.float32))
         text = tokenizer.decode([t for t in tokens if t < find("<|endoftext|>")]).strip()
         (folder / "tokens.json").write_text(json.dumps({
             "prompt": prompt, "generated": tokens, "text": text, "max_new_tokens": limit,
-            "no_speech_prob": float(np.exp(log_softmax(at_start.astype(np.float64)))[no_speech_id]), "avg_logprob": float(mean),
+            "no_speech_prob": float(np.exp(start)[no_speech_id]), "avg_logprob": float(mean),
+            "languages": {code.strip("<|>"): p for code, p in languages.items()}, "filtered": cases,
         }, indent=1))  # fmt: skip
         names.append(name)
         print(f"{name}: {len(tokens)} tokens, {len(set(tokens))} different, least margin {min(margins[: len(tokens)]):.4f}: {text[:80]!r}")

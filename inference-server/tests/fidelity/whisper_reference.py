@@ -1,6 +1,9 @@
 """Writes what openai/whisper's own `transcribe` says of long audio: segments, seeks, words, with several settings.
 
     python whisper_reference.py MODEL_DIR AUDIO_DIR OUT_DIR [--checkpoint HF_DIR] [--seconds 130]
+    python whisper_reference.py MODEL_DIR AUDIO_DIR OUT_DIR [--checkpoint HF_DIR] --beams 5
+
+With `--beams` it searches a window of each input that reference.py has written to OUT_DIR instead: OUT_DIR/NAME/beams.json.
 
 In: an exported model, whose weights (or those of the checkpoint) are given to openai/whisper's model class; the committed samples, put end to end with pauses into two minutes. Out: OUT_DIR/NAME/{pcm.npy,long.json}.
 
@@ -81,7 +84,7 @@ def load(folder, checkpoint):
         n_text_ctx=config["max_target_positions"], n_text_state=config["d_model"],
         n_text_head=config["decoder_attention_heads"], n_text_layer=config["decoder_layers"],
     )  # fmt: skip
-    model = Model(dims)
+    model = (Whisper if dims.n_vocab > 51000 else Model)(dims)
     missing, unexpected = model.load_state_dict(checkpoint_weights(checkpoint) if checkpoint else weights(folder), strict=False)
     # The encoder's positions are sines, the same for all; the export folds them into a constant.
     assert (missing, unexpected) == (["encoder.positional_embedding"], []), (missing, unexpected)
@@ -135,17 +138,33 @@ SETTINGS = {
 }
 
 
+def beams(model, generation, folder, size):
+    """A beam search without timestamps over one window, as long as the model's `max_length` lets it be."""
+    length = generation["max_length"] - (4 if generation["is_multilingual"] else 2)
+    options = whisper.DecodingOptions(
+        beam_size=size, without_timestamps=True, fp16=False, sample_len=length, suppress_tokens=generation["suppress_tokens"], language="en"
+    )
+    for name in json.loads((folder / "inputs.json").read_text()):
+        sound = whisper.pad_or_trim(np.load(folder / name / "pcm.npy"))
+        said = whisper.decode(model, whisper.log_mel_spectrogram(sound, model.dims.n_mels), options)
+        (folder / name / "beams.json").write_text(json.dumps({"beam_size": size, "tokens": said.tokens, "avg_logprob": said.avg_logprob}))
+        print(f"{name}: {size} beams, {said.tokens}", flush=True)
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("model", "audio", "out"):
         p.add_argument(name, type=pathlib.Path)
     p.add_argument("--checkpoint", type=pathlib.Path)
     p.add_argument("--seconds", type=int, default=130)
+    p.add_argument("--beams", type=int)
     a = p.parse_args()
     model, generation = load(a.model, a.checkpoint)
     encoding = own_tokenizer(a.model)
     whisper.tokenizer.get_encoding = lambda *_, **__: encoding
     whisper.decoding.SuppressBlank.apply = functools.partialmethod(suppress_blank, generation["begin_suppress_tokens"])
+    if a.beams:
+        return beams(model, generation, a.out, a.beams)
     a.out.mkdir(parents=True, exist_ok=True)
     sound = long_audio(a.audio)[: a.seconds * RATE]
     np.save(a.out / "pcm.npy", sound)
