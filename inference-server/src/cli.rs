@@ -1,17 +1,11 @@
 //! The command line and the environment in; one struct a command out. Parses, and does nothing else.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    bundled::{self, NotBundled},
-    fetch, inspect,
-    model::Dtype,
-    render::Format,
-    run,
-    telemetry::LogFormat,
-    transcribe,
+    bundled, fetch, inspect, keys::Keys, model::Dtype, render::Format, run, telemetry::LogFormat, transcribe,
     transcriber::Settings,
 };
 
@@ -115,6 +109,14 @@ pub struct ServeArgs {
     #[arg(long, env = "PARLANCE_MAX_MESSAGE_SIZE", default_value_t = 64 << 20, value_name = "BYTES")]
     #[arg(help_heading = "Bounds")]
     max_message_size: usize,
+    /// File with the API keys that are let in, one a line; read again when it changes [default: everybody is let in]
+    #[arg(
+        long,
+        env = "PARLANCE_API_KEYS_FILE",
+        value_name = "FILE",
+        help_heading = "Bounds"
+    )]
+    api_keys_file: Option<PathBuf>,
     /// Requests that run at a time
     #[arg(long, env = "PARLANCE_MAX_CONCURRENT", default_value_t = 1, value_name = "N")]
     #[arg(value_parser = at_least_one, help_heading = "Bounds")]
@@ -235,7 +237,7 @@ struct SourceArgs {
 
 impl ServeArgs {
     /// What the server is to be; fails when it is to serve a bundled model and there is none.
-    pub fn into_config(self) -> Result<run::Config, NotBundled> {
+    pub fn into_config(self) -> Result<run::Config, run::Error> {
         // Without `..`, a flag that is not used does not build.
         let Self {
             model,
@@ -249,12 +251,17 @@ impl ServeArgs {
             timeout,
             max_audio_duration,
             max_message_size,
+            api_keys_file,
             max_concurrent,
             queue_limit,
             drain_timeout,
             log_format,
             log_level,
         } = self;
+        let open = |path: PathBuf| match Keys::open(&path) {
+            Ok(keys) => Ok(Arc::new(keys)),
+            Err(source) => Err(run::Error::Keys { path, source }),
+        };
         Ok(run::Config {
             model: model.map_or_else(|| bundled::find(bundled::DEFAULT), Ok)?,
             model_name,
@@ -268,6 +275,7 @@ impl ServeArgs {
                 timeout,
                 max_audio_duration,
                 max_message_size,
+                keys: api_keys_file.map(open).transpose()?,
             },
             max_concurrent,
             queue_limit,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, Path, State},
-    http::{StatusCode, Uri, header::CONTENT_TYPE},
+    http::{HeaderMap, StatusCode, Uri, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -75,16 +75,24 @@ async fn scrape(State(transcriber): State<Arc<Transcriber>>) -> Response {
     }
 }
 
-async fn models(State(transcriber): State<Arc<Transcriber>>) -> Response {
-    match transcriber.model() {
+async fn models(State(transcriber): State<Arc<Transcriber>>, headers: HeaderMap) -> Response {
+    match transcriber
+        .authenticate(&headers)
+        .and_then(|()| transcriber.model())
+    {
         Ok(model) => Json(json!({ "object": "list", "data": [card(&model)] })).into_response(),
         Err(failure) => failure.to_response(""),
     }
 }
 
-async fn model(State(transcriber): State<Arc<Transcriber>>, Path(name): Path<String>) -> Response {
+async fn model(
+    State(transcriber): State<Arc<Transcriber>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Response {
     let found = transcriber
-        .model()
+        .authenticate(&headers)
+        .and_then(|()| transcriber.model())
         .and_then(|model| served(&model, &name).map(|()| card(&model)));
     match found {
         Ok(card) => Json(card).into_response(),

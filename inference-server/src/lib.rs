@@ -24,6 +24,7 @@ pub mod features;
 pub mod fetch;
 pub mod http;
 pub mod inspect;
+pub mod keys;
 pub mod metrics;
 pub mod model;
 pub mod pipeline;

@@ -5,6 +5,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use inference_server::{cli::Cli, run};
 
+/// The system's keeps what each of its arenas once needed: with many requests on many threads, ten times what they need together.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match run::command(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,

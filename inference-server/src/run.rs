@@ -67,6 +67,8 @@ pub struct Config {
 pub enum Error {
     #[error(transparent)]
     NotBundled(#[from] NotBundled),
+    #[error("cannot read the API keys in {}: {source}", path.display())]
+    Keys { path: PathBuf, source: io::Error },
     #[error("the log level cannot be read: {0}")]
     LogLevel(#[from] tracing_subscriber::filter::ParseError),
     #[error("cannot listen on {address}: {source}")]

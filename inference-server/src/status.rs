@@ -54,6 +54,9 @@ pub enum Failure {
     /// The client's deadline or the server's timeout passed.
     #[error("{0}")]
     DeadlineExceeded(String),
+    /// The request has no API key, or not a right one.
+    #[error("{0}")]
+    Unauthenticated(&'static str),
     /// The client went away.
     #[error("the client cancelled the request")]
     Cancelled,
@@ -105,6 +108,7 @@ impl Failure {
             Failure::WrongMethod(_) => Code::Unimplemented,
             Failure::TooLarge { .. } | Failure::Busy(_) => Code::ResourceExhausted,
             Failure::DeadlineExceeded(_) => Code::DeadlineExceeded,
+            Failure::Unauthenticated(_) => Code::Unauthenticated,
             Failure::Cancelled => Code::Cancelled,
             Failure::Unavailable(_) => Code::Unavailable,
             Failure::Internal(_) => Code::Internal,
@@ -131,6 +135,7 @@ impl Failure {
                 Some("rate_limit_exceeded"),
             ),
             Failure::DeadlineExceeded(_) => (StatusCode::GATEWAY_TIMEOUT, SERVER, Some("deadline_exceeded")),
+            Failure::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, INVALID, Some("invalid_api_key")),
             Failure::Cancelled => (client_closed_request(), INVALID, Some("cancelled")),
             Failure::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, SERVER, Some("unavailable")),
             Failure::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, SERVER, Some("internal")),
@@ -152,6 +157,7 @@ impl Failure {
             Failure::Busy(_) => Some("busy"),
             Failure::TooLarge { .. } => Some("too_large"),
             Failure::Unavailable(_) => Some("unavailable"),
+            Failure::Unauthenticated(_) => Some("unauthenticated"),
             _ => None,
         }
     }

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use axum::http::HeaderMap;
 use tokio::{runtime::Handle, sync::watch, task::spawn_blocking, time::timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +15,7 @@ use crate::{
     admission::{Admission, Permit, Place},
     audio::{self, Source, SourceError},
     call::Call,
+    keys::Keys,
     metrics::Metrics,
     model::Model,
     pipeline::{self, Cancel, Options, Recording, Take, Transcript, WindowResult},
@@ -42,6 +44,8 @@ pub struct Settings {
     pub max_audio_duration: Duration,
     /// The largest message or upload, in bytes.
     pub max_message_size: usize,
+    /// Who is let in; `None`: everybody.
+    pub keys: Option<Arc<Keys>>,
 }
 
 /// The model and everything that is shared between requests.
@@ -117,6 +121,14 @@ impl Transcriber {
     /// The model, once there is one.
     pub fn model(&self) -> Result<Arc<Model>, Failure> {
         self.model.get().cloned().ok_or(LOADING)
+    }
+
+    /// Refuses who has no API key, where one is needed.
+    pub fn authenticate(&self, headers: &HeaderMap) -> Result<(), Failure> {
+        self.settings
+            .keys
+            .as_ref()
+            .map_or(Ok(()), |keys| keys.check(headers))
     }
 
     /// A place in the queue for a new request.

@@ -37,6 +37,7 @@ fn serve_has_the_defaults_that_are_documented() {
             timeout: Duration::from_secs(90),
             max_audio_duration: Duration::from_secs(1800),
             max_message_size: 67_108_864,
+            keys: None,
         },
         max_concurrent: 1,
         queue_limit: 16,

@@ -58,7 +58,8 @@ pub(super) async fn open(
     let time = settings.max_audio_duration.saturating_add(settings.timeout);
     let call = Call::begin(transcriber.metrics().clone(), Api::HttpRealtime, &headers, time);
     let id = call::header_value(call.request_id());
-    let place = transcriber.enter().and_then(|place| {
+    let allowed = transcriber.authenticate(&headers);
+    let place = allowed.and_then(|()| transcriber.enter()).and_then(|place| {
         if let Some(name) = &model {
             super::served(transcriber.model()?.as_ref(), name)?;
         }

@@ -74,7 +74,10 @@ fn refuse(call: Call, failure: &Failure) -> Response {
 /// A place in the queue, and the whole form.
 async fn arrive(transcriber: &Transcriber, request: Request, call: &Call) -> Result<(Place, Form), Failure> {
     let limit = transcriber.settings().max_message_size;
-    let place = match transcriber.enter() {
+    let place = match transcriber
+        .authenticate(request.headers())
+        .and_then(|()| transcriber.enter())
+    {
         Ok(place) => place,
         Err(failure) => {
             discard(request.into_body(), limit).await;

@@ -51,12 +51,18 @@ pub(super) async fn gate(
     next: Next,
 ) -> Response {
     let Some(api) = api(request.uri().path()) else {
-        return next.run(request).await;
+        return match transcriber.authenticate(request.headers()) {
+            Ok(()) => next.run(request).await,
+            Err(failure) => failure.to_status("").into_http(),
+        };
     };
     let time = time_allowed(api, request.headers(), transcriber.settings());
     let call = Call::begin(transcriber.metrics().clone(), api, request.headers(), time);
     let (id, deadline) = (call.request_id().to_owned(), call.deadline());
-    let place = match transcriber.enter() {
+    let place = match transcriber
+        .authenticate(request.headers())
+        .and_then(|()| transcriber.enter())
+    {
         Ok(place) => place,
         Err(failure) => return refuse(call, &failure, &id),
     };

@@ -53,6 +53,7 @@ pub fn config() -> Config {
             timeout: hour,
             max_audio_duration: hour,
             max_message_size: 64 << 20,
+            keys: None,
         },
         max_concurrent: 1,
         queue_limit: 16,

@@ -97,7 +97,7 @@ impl Upload {
         self
     }
 
-    fn header(mut self, line: &str) -> Self {
+    pub fn header(mut self, line: &str) -> Self {
         self.head += &format!("{line}\r\n");
         self
     }

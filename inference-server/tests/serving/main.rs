@@ -5,6 +5,7 @@ mod bounds;
 mod grpc;
 mod harness;
 mod http;
+mod keys;
 mod lifecycle;
 mod page;
 mod process;
