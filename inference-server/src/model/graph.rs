@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tract_onnx::{
     prelude::{multithread::Executor, *},
-    tract_core::{floats::FloatPrecisionTranslator, transform::ModelTransform},
+    tract_core::{floats::FloatPrecisionTranslator, ops::konst::Const, transform::ModelTransform},
     tract_hir::infer::Factoid,
 };
 
@@ -197,9 +197,19 @@ impl Graph {
 fn single_precision(mut model: TypedModel) -> TractResult<TypedModel> {
     let half = DatumType::F16;
     let mut outlets = model.nodes().iter().flat_map(|node| &node.outputs);
-    if outlets.any(|outlet| outlet.fact.datum_type == half) {
-        FloatPrecisionTranslator::new(half, f32::datum_type()).transform(&mut model)?;
+    if !outlets.any(|outlet| outlet.fact.datum_type == half) {
+        return Ok(model);
     }
+    // The weights first and for good: the translator would have them converted at every run.
+    for node in model.nodes_mut() {
+        let weights = node.op_as::<Const>().map(|op| op.val().clone());
+        if let Some(weights) = weights.filter(|weights| weights.datum_type() == half) {
+            let weights = weights.cast_to::<f32>()?.into_owned().into_arc_tensor();
+            node.outputs[0].fact = TypedFact::try_from(weights.clone())?;
+            node.op = Box::new(Const::new(weights)?);
+        }
+    }
+    FloatPrecisionTranslator::new(half, f32::datum_type()).transform(&mut model)?;
     Ok(model)
 }
 

@@ -107,7 +107,8 @@ class Transformers:
         end = self.model.generation_config.eos_token_id
         if end not in ids and len(ids) < limit:  # and the end token
             ids.append(end)
-        return ids[: ids.index(end) + 1] if end in ids else ids
+        ids = ids[: ids.index(end) + 1] if end in ids else ids
+        return ids[:limit]  # after a pair of timestamps, unasked for, it goes on with what follows the latter in the window
 
 
 def filtered(config, scores, tokens):
