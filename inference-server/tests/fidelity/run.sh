@@ -48,9 +48,9 @@ if [ "$stamp" != "$(cat "$CACHE/stamp" 2>/dev/null)" ]; then
   "$python" "$HERE/whisper_reference.py" "$MODEL" "$MODEL/samples" "$CACHE/references/nano/long"
 
   make_model tiny multilingual
-  tiny=("$CACHE/references/tiny/model" "$MODEL/samples" "$CACHE/references/tiny")
-  "$python" "$HERE/reference.py" "${tiny[@]}" --checkpoint "$CACHE/checkpoints/tiny" --rows 8
-  "$python" "$HERE/whisper_reference.py" "${tiny[@]}/long" --checkpoint "$CACHE/checkpoints/tiny" --seconds 40
+  tiny="$CACHE/references/tiny"
+  "$python" "$HERE/reference.py" "$tiny/model" "$MODEL/samples" "$tiny" --checkpoint "$CACHE/checkpoints/tiny" --rows 8
+  "$python" "$HERE/whisper_reference.py" "$tiny/model" "$MODEL/samples" "$tiny/long" --checkpoint "$CACHE/checkpoints/tiny" --seconds 40
 
   reference tiny.en gpt2
   reference base multilingual
