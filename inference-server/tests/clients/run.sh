@@ -30,7 +30,8 @@ cmp -s "$HERE/requirements.txt" "$CACHE/venv/requirements.txt" ||
 
 if [ -z "${PARLANCE_SERVER:-}" ]; then
   cd "$REPO_DIR"
-  cargo build --release --locked -p inference-server
+  # Both programs, as make builds them: one alone has other features of shared crates, and builds them all again.
+  cargo build --release --locked -p operator -p inference-server
   PARLANCE_SERVER=${CARGO_TARGET_DIR:-$REPO_DIR/target}/release/parlance-server
 fi
 CHROMIUM=$(command -v chromium)
