@@ -24,6 +24,7 @@ root_of() {
   for library in $(ldd "$RELEASE/$program" | grep -oE '/[^ ]+'); do
     install -D -m 755 "$(readlink -f "$library")" "$root$library"
   done
+  install -D -m 644 "$REPO_DIR/LICENSE" "$root/licenses/LICENSE"
   install -D -m 644 /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt"
   echo "parlance:x:65532:65532::/:/sbin/nologin" | install -D -m 644 /dev/stdin "$root/etc/passwd"
   echo "parlance:x:65532:" | install -D -m 644 /dev/stdin "$root/etc/group"
@@ -41,6 +42,8 @@ root_of parlance-operator
 image parlance-operator "$OPERATOR_REPOSITORY" "Parlance operator"
 
 root_of parlance-server
+# the detector is compiled into the program; its licence goes with it
+install -D -m 644 "$REPO_DIR/models/silero-vad/LICENSE" "$WORK/parlance-server/licenses/silero-vad"
 cd "$REPO_DIR/models"
 # only what is committed, where git can tell: not what a training run or an editor left beside it
 { git ls-files -z whisper-nano-digits 2>/dev/null || find whisper-nano-digits -type f -print0; } |
