@@ -16,6 +16,8 @@ const FIRST_GUESS: Duration = Duration::from_secs(1);
 const RETRY_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// Audio that is longer than this is a long job.
 const SHORT: Duration = Duration::from_secs(60);
+/// A job that still holds its permit so long after its time is stuck: jobs look at their deadline at each step.
+const STUCK_AFTER: Duration = Duration::from_secs(120);
 /// Short jobs that may go before a long one that waits.
 const PATIENCE: usize = 4;
 
@@ -38,6 +40,9 @@ struct State {
     long: VecDeque<Waiter>,
     /// Short jobs that went before a long one that waits.
     overtaken: usize,
+    /// When those who hold a permit must be over.
+    ends: Vec<(u64, Instant)>,
+    permits: u64,
 }
 
 #[derive(Debug)]
@@ -75,6 +80,7 @@ pub struct Place {
 pub struct Permit {
     since: Instant,
     audio: Duration,
+    id: u64,
     // Before the place: who waits is let in first.
     slot: Option<Slot>,
     place: Place,
@@ -107,6 +113,8 @@ impl Admission {
                 short: VecDeque::new(),
                 long: VecDeque::new(),
                 overtaken: 0,
+                ends: Vec::new(),
+                permits: 0,
             }),
         })
     }
@@ -164,6 +172,16 @@ impl Admission {
         let long = if audio > SHORT { before(&state.long) } else { 0.0 };
         let work = (before(&state.short) + long) * state.real_time_factor.unwrap_or(0.0);
         Duration::try_from_secs_f64(work / self.max_running as f64).unwrap_or(Duration::MAX)
+    }
+
+    /// Whether every permit is held by a job that should have ended long ago: nothing will be done any more.
+    pub fn stuck(&self) -> bool {
+        let (state, now) = (self.state.borrow(), Instant::now());
+        let late = state
+            .ends
+            .iter()
+            .filter(|(_, end)| now.saturating_duration_since(*end) > STUCK_AFTER);
+        late.count() >= self.max_running
     }
 
     /// The model took so long for so much audio.
@@ -247,9 +265,15 @@ impl Place {
     /// Dropping the future leaves the queue.
     pub async fn permit(self, audio: Duration) -> Permit {
         let slot = self.wait(audio, false).await;
+        let mut id = 0;
+        self.admission.state.send_modify(|state| {
+            state.permits += 1;
+            id = state.permits;
+        });
         Permit {
             since: Instant::now(),
             audio,
+            id,
             slot: Some(slot),
             place: self,
         }
@@ -279,6 +303,14 @@ impl Place {
 }
 
 impl Permit {
+    /// When the work must be over; see [`Admission::stuck`].
+    pub fn must_end_by(&self, end: Instant) {
+        self.place
+            .admission
+            .state
+            .send_modify(|state| state.ends.push((self.id, end)));
+    }
+
     /// Between two parts of a long job: lets short ones go first, if any wait.
     pub async fn let_short_ones_pass(&mut self) {
         let waiting = {
@@ -305,6 +337,7 @@ impl Drop for Permit {
         self.place.admission.state.send_modify(|state| {
             // A moving average: the newest request weighs one fifth.
             state.service_time = (state.service_time * 4 + took) / 5;
+            state.ends.retain(|(id, _)| *id != self.id);
         });
         // Before the place, so that nobody is refused while a permit is free.
         self.slot = None;

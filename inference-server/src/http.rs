@@ -42,7 +42,7 @@ pub fn router(transcriber: Arc<Transcriber>) -> Router {
         .route("/v1/realtime", get(realtime::open))
         .route("/v1/models", get(models))
         .route("/v1/models/{name}", get(model))
-        .route("/health/live", get(async || Json(json!({ "status": "live" }))))
+        .route("/health/live", get(live))
         .route("/health/ready", get(ready))
         .route("/metrics", get(scrape))
         .fallback(async |uri: Uri| Failure::UnknownPath(uri.path().to_owned()).to_response(""))
@@ -52,12 +52,24 @@ pub fn router(transcriber: Arc<Transcriber>) -> Router {
         .with_state(transcriber)
 }
 
+/// Not live when nothing can be done any more: whoever watches starts the server again.
+async fn live(State(transcriber): State<Arc<Transcriber>>) -> Response {
+    if transcriber.admission().stuck() {
+        let body = json!({ "status": "stuck", "reason": STUCK });
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response();
+    }
+    Json(json!({ "status": "live" })).into_response()
+}
+
+const STUCK: &str = "every worker is busy with a request that should have ended long ago";
+
 async fn ready(State(transcriber): State<Arc<Transcriber>>) -> Response {
     let not_yet = |status, reason| {
         let body = json!({ "status": status, "reason": reason });
         (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
     };
     match transcriber.phase() {
+        Phase::Ready if transcriber.admission().stuck() => not_yet("stuck", STUCK),
         Phase::Ready => Json(json!({ "status": "ready" })).into_response(),
         Phase::Loading => not_yet("loading", "the model is being loaded"),
         Phase::Draining => not_yet("draining", "the server is shutting down"),

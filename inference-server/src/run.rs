@@ -215,6 +215,7 @@ impl Server {
         report(&health, ServingStatus::Serving).await;
         tokio::select! {
             _ = shutdown.recv() => {}
+            () = watch(&transcriber, &health) => {}
             ended = servers.join_next() => return Err(stopped(ended)),
         }
 
@@ -232,6 +233,31 @@ impl Server {
         Ok(())
     }
 }
+
+/// Says that nothing is served when no worker comes back, and that it is when one does. Never ends.
+async fn watch(transcriber: &Transcriber, health: &HealthReporter) {
+    let mut stuck = false;
+    loop {
+        sleep(LOOK_EVERY).await;
+        let now = transcriber.admission().stuck();
+        if now != stuck {
+            stuck = now;
+            tracing::error!(
+                stuck,
+                "every worker is busy with a request that should have ended long ago"
+            );
+            let status = if stuck {
+                ServingStatus::NotServing
+            } else {
+                ServingStatus::Serving
+            };
+            report(health, status).await;
+        }
+    }
+}
+
+/// How often health looks whether the workers are stuck.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// The names under which health is reported: the whole server, and the service.
 const NAMES: [&str; 2] = ["", service::SERVICE_NAME];

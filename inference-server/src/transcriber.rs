@@ -154,6 +154,7 @@ impl Transcriber {
             }
             failure = self.stopped() => return Err(failure),
         };
+        permit.must_end_by(call.deadline());
         call.admitted(asked.elapsed());
         Ok(permit)
     }

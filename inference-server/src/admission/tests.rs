@@ -248,3 +248,21 @@ fn a_job_whose_turn_would_come_too_late_is_refused_once_the_speed_is_known() {
     let _next = poll(&mut job(&admission, HOUR));
     assert_eq!(admission.queued_audio(), HOUR);
 }
+
+#[test]
+fn a_server_is_stuck_when_every_permit_is_held_long_after_its_time() {
+    let admission = Admission::new(2, 0);
+    let permits = [(); 2].map(|()| poll(&mut job(&admission, CLIP)).unwrap());
+    assert!(!admission.stuck(), "they may take their time");
+    let long_ago = Instant::now().checked_sub(STUCK_AFTER + CLIP).unwrap();
+    permits[0].must_end_by(long_ago);
+    permits[1].must_end_by(Instant::now());
+    assert!(!admission.stuck(), "one is only late");
+    let [first, second] = permits;
+    drop(second);
+    let last = poll(&mut job(&admission, CLIP)).unwrap();
+    last.must_end_by(long_ago);
+    assert!(admission.stuck());
+    drop(first);
+    assert!(!admission.stuck(), "one has ended after all");
+}

@@ -278,3 +278,33 @@ async fn a_clip_does_not_wait_for_the_end_of_a_long_recording() {
     );
     assert_eq!(long.await.unwrap().status, 200);
 }
+
+/// Workers look at their deadlines at every step; one that never comes back leaves a server that can do nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_workers_never_come_back_says_so() {
+    let config = config();
+    let transcriber = Arc::new(Transcriber::new(config.settings.clone(), Admission::new(1, 1)));
+    transcriber.ready(load_model(&config).unwrap(), Duration::ZERO);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = inference_server::http::router(transcriber.clone());
+    tokio::spawn(async { axum::serve(listener, router).await });
+    let holder = transcriber.enter().unwrap().permit(Duration::ZERO).await;
+    holder.must_end_by(std::time::Instant::now());
+    assert_eq!(
+        crate::http::get(address, "/health/live").await.status,
+        200,
+        "late is not stuck"
+    );
+    holder.must_end_by(std::time::Instant::now() - Duration::from_secs(3600));
+    for path in ["/health/live", "/health/ready"] {
+        let answer = crate::http::get(address, path).await;
+        assert_eq!(
+            (answer.status, &answer.json()["status"]),
+            (503, &"stuck".into()),
+            "{path}"
+        );
+    }
+    drop(holder);
+    assert_eq!(crate::http::get(address, "/health/live").await.status, 200);
+}
