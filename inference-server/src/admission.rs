@@ -34,7 +34,7 @@ struct State {
     places: usize,
     running: usize,
     service_time: Duration,
-    /// Time that the model takes for a second of audio, once measured.
+    /// Time that the model takes for a second of audio, as far as that is known.
     real_time_factor: Option<f64>,
     short: VecDeque<Waiter>,
     long: VecDeque<Waiter>,
@@ -182,6 +182,12 @@ impl Admission {
             .iter()
             .filter(|(_, end)| now.saturating_duration_since(*end) > STUCK_AFTER);
         late.count() >= self.max_running
+    }
+
+    /// The model is expected to take so long for a second of audio, until that has been measured.
+    pub fn expect(&self, real_time_factor: f64) {
+        self.state
+            .send_modify(|state| state.real_time_factor = Some(real_time_factor));
     }
 
     /// The model took so long for so much audio.

@@ -15,6 +15,7 @@
 pub mod admission;
 pub mod audio;
 pub mod bundled;
+pub mod calibration;
 pub mod call;
 pub mod cli;
 pub mod decoder;
@@ -24,6 +25,7 @@ pub mod features;
 pub mod fetch;
 pub mod http;
 pub mod inspect;
+pub mod kernels;
 pub mod keys;
 pub mod metrics;
 pub mod model;

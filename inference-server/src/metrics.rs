@@ -13,6 +13,7 @@ use prometheus_client::{
 
 use crate::{
     admission::Load,
+    calibration::Calibration,
     model::ModelFacts,
     pipeline::WindowResult,
     status::{Code, code_name},
@@ -54,6 +55,11 @@ struct Outcome {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Stage {
+    stage: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Rejection {
     reason: &'static str,
 }
@@ -82,6 +88,7 @@ pub struct Metrics {
     requests: Family<Outcome, Counter>,
     duration: Family<ByApi, Histogram>,
     queue_wait: Histogram,
+    batch_size: Histogram,
     audio: Family<ByApi, Counter<f64, AtomicU64>>,
     real_time_factor: Family<ByApi, Histogram>,
     running: Gauge,
@@ -92,6 +99,9 @@ pub struct Metrics {
     fallbacks: Counter,
     model: Family<ModelLabels, Gauge>,
     model_load: Seconds,
+    threads: Gauge,
+    calibrated: Seconds,
+    calibration: Family<Stage, Seconds>,
 }
 
 /// What one request was, once it is over.
@@ -114,6 +124,8 @@ const LATENCIES: [f64; 14] = [
 ];
 const FACTORS: [f64; 11] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.8, 1.0, 2.0, 5.0];
 
+const BATCHES: [f64; 8] = [1.0, 2.0, 3.0, 5.0, 8.0, 16.0, 32.0, 64.0];
+
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -121,6 +133,11 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// A run of the decoder took so many sequences.
+    pub fn batched(&self, sequences: usize) {
+        self.batch_size.observe(sequences as f64);
+    }
+
     /// Registers every metric; nothing has happened yet.
     pub fn new() -> Self {
         let latency: fn() -> Histogram = || Histogram::new(LATENCIES);
@@ -130,6 +147,7 @@ impl Metrics {
             requests: Family::default(),
             duration: Family::new_with_constructor(latency),
             queue_wait: latency(),
+            batch_size: Histogram::new(BATCHES),
             audio: Family::default(),
             real_time_factor: Family::new_with_constructor(factor),
             running: Gauge::default(),
@@ -140,6 +158,9 @@ impl Metrics {
             fallbacks: Counter::default(),
             model: Family::default(),
             model_load: Gauge::default(),
+            threads: Gauge::default(),
+            calibrated: Gauge::default(),
+            calibration: Family::default(),
         };
         metrics.register();
         metrics
@@ -151,6 +172,7 @@ impl Metrics {
             requests,
             duration,
             queue_wait,
+            batch_size,
             audio,
             real_time_factor,
             running,
@@ -161,6 +183,9 @@ impl Metrics {
             fallbacks,
             model,
             model_load,
+            threads,
+            calibrated,
+            calibration,
         } = self;
         let build: Family<BuildLabels, Gauge> = Family::default();
         build
@@ -194,6 +219,11 @@ impl Metrics {
             s.clone(),
             queue_wait.clone(),
         );
+        registry.register(
+            "decoder_batch_size",
+            "Sequences in one run of the decoder: beams, chunks and requests together",
+            batch_size.clone(),
+        );
         registry.register_with_unit("audio", "Audio that was transcribed", s.clone(), audio.clone());
         let help = "Time that the model worked, divided by the length of the audio";
         registry.register("real_time_factor", help, real_time_factor.clone());
@@ -213,6 +243,12 @@ impl Metrics {
         registry.register("model_info", "The model that is served; 1", model.clone());
         let help = "Time that loading the model took";
         registry.register_with_unit("model_load", help, s.clone(), model_load.clone());
+        registry.register("threads", "Threads that the model runs on", threads.clone());
+        let help =
+            "Time for a second of audio in full windows of speech, as measured when the server started";
+        registry.register("calibrated_real_time_factor", help, calibrated.clone());
+        let help = "Time of one window in the encoder and of one step of the decoder, as measured when the server started";
+        registry.register_with_unit("calibration", help, s.clone(), calibration.clone());
         registry.register("build_info", "The version of the server; 1", build);
         let help = "When the process started, since the Unix epoch";
         registry.register_with_unit("process_start_time", help, s, start);
@@ -266,6 +302,21 @@ impl Metrics {
     /// Counts the wait of a request that got its permit.
     pub fn waited(&self, wait: Duration) {
         self.queue_wait.observe(wait.as_secs_f64());
+    }
+
+    /// Says how fast the model is here.
+    pub fn calibrated(&self, calibration: &Calibration, threads: usize) {
+        self.threads.set(i64::try_from(threads).unwrap_or(i64::MAX));
+        self.calibrated.set(calibration.real_time_factor);
+        let stages = [
+            ("encoder", calibration.encoder),
+            ("decoder_step", calibration.step),
+        ];
+        for (stage, took) in stages {
+            self.calibration
+                .get_or_create(&Stage { stage })
+                .set(took.as_secs_f64());
+        }
     }
 
     /// Says which model is served.

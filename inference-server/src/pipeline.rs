@@ -127,7 +127,7 @@ pub fn transcribe_each<R: Recording>(
         })?;
         peak = Some(listening.finish());
     }
-    let mut live = Live::with_peak(model, options, peak)?;
+    let mut live = Live::whole(model, options, peak)?;
     let (mut windows, mut heard) = (Vec::new(), 0);
     let mut take = |new: Vec<WindowResult>| {
         new.iter().for_each(&mut each);

@@ -25,6 +25,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use crate::{
     admission::Admission,
     bundled::NotBundled,
+    calibration::calibrate,
     cli::Command,
     fetch::{self, FetchError},
     http,
@@ -313,9 +314,14 @@ async fn load_beside(
     transcriber: &Transcriber,
 ) -> Result<(), Error> {
     let started = Instant::now();
-    let loading = tokio::task::spawn_blocking(load);
-    let model = loading.await.map_err(|_| Error::LoadPanicked)??;
-    let took = started.elapsed();
+    let loading = tokio::task::spawn_blocking(move || {
+        let model = load()?;
+        let took = started.elapsed();
+        // What is wrong with an engine that cannot do this is said by the first request.
+        let calibration = calibrate(&model).ok();
+        Ok::<_, Error>((model, took, calibration))
+    });
+    let (model, took, calibration) = loading.await.map_err(|_| Error::LoadPanicked)??;
     let facts = model.facts();
     tracing::info!(
         model = facts.name,
@@ -323,9 +329,11 @@ async fn load_beside(
         bytes = facts.size_bytes,
         files = facts.files,
         took_seconds = took.as_secs_f64(),
+        threads = model.threads(),
+        real_time_factor = calibration.map(|c| c.real_time_factor),
         "ready"
     );
-    transcriber.ready(model, took);
+    transcriber.ready(model, took, calibration);
     Ok(())
 }
 

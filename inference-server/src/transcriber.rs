@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admission::{Admission, Permit, Place},
     audio::{self, Source, SourceError},
+    calibration::Calibration,
     call::Call,
     keys::Keys,
     metrics::Metrics,
@@ -94,9 +95,15 @@ impl Transcriber {
         *self.phase.borrow()
     }
 
-    /// The model is there: requests may come.
-    pub fn ready(&self, model: Model, load_time: Duration) {
+    /// The model is there, and known to be so fast: requests may come.
+    pub fn ready(&self, model: Model, load_time: Duration, calibration: Option<Calibration>) {
+        if let Some(calibration) = calibration {
+            self.admission.expect(calibration.real_time_factor);
+            self.metrics.calibrated(&calibration, model.threads());
+        }
         self.metrics.loaded(model.facts(), load_time);
+        let metrics = self.metrics.clone();
+        model.watch_runs(move |sequences| metrics.batched(sequences));
         if self.model.set(Arc::new(model)).is_ok() {
             self.phase.send_replace(Phase::Ready);
         }

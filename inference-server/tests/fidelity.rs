@@ -155,7 +155,7 @@ fn compare(model: &Model, folder: &Path, name: &str, beams: bool) {
     let no_speech = tokens
         .no_speech_prob
         .map_or(0.0, |theirs| (ready.no_speech_prob - theirs).abs());
-    same_languages(&decoder, &tokens.languages, name);
+    same_languages(&mut decoder, &tokens.languages, name);
     let mut sequence = decoder.first(prompt.tokens()[0]).unwrap();
     for &token in &prompt.tokens()[1..] {
         decoder.step(&mut sequence, token).unwrap();
@@ -224,7 +224,7 @@ fn compare(model: &Model, folder: &Path, name: &str, beams: bool) {
     }
 }
 
-fn same_languages(decoder: &Decoder<'_>, theirs: &BTreeMap<String, f32>, name: &str) {
+fn same_languages(decoder: &mut Decoder<'_>, theirs: &BTreeMap<String, f32>, name: &str) {
     let ours = decoder.languages().unwrap();
     assert_eq!(ours.len(), theirs.len(), "{name}");
     for (code, probability) in ours {

@@ -38,15 +38,13 @@ pub(super) fn search(
     };
     let found = if temperature > 0.0 {
         let mut rng = StdRng::seed_from_u64(how.seed);
-        let mut drawn = Vec::new();
-        for _ in 0..how.best_of {
-            drawn.push(walk.single(decoder, ready, |scores| draw(scores, temperature, &mut rng))?);
-        }
-        drawn
+        walk.alongside(decoder, ready, how.best_of, |scores| {
+            draw(scores, temperature, &mut rng)
+        })?
     } else if how.beam_size > 1 {
         walk.beams(decoder, ready, how)?
     } else {
-        vec![walk.single(decoder, ready, likeliest)?]
+        walk.alongside(decoder, ready, 1, likeliest)?
     };
     Ok(best_of(found, how.length_penalty))
 }
@@ -61,29 +59,35 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// One sequence, each token chosen from the scores that the rules leave.
-    fn single(
+    /// So many sequences alongside each other, each token chosen from the scores that the rules leave.
+    fn alongside(
         &self,
         decoder: &mut Decoder<'_>,
         ready: &Ready,
+        count: usize,
         mut choose: impl FnMut(&[f32]) -> u32,
-    ) -> Result<Found, DecoderError> {
-        let mut sequence = ready.sequence.clone();
-        let mut found = Found::default();
-        while found.ids.len() < self.most {
-            self.rules.apply(&mut sequence.scores, &found.ids);
-            let token = choose(&sequence.scores);
-            found.sum_logprob += sequence.scores[token as usize] - log_sum_exp(&sequence.scores);
-            if token == self.end {
-                break;
+    ) -> Result<Vec<Found>, DecoderError> {
+        let mut all = vec![(Found::default(), ready.sequence.clone()); count];
+        let mut ended = vec![self.most == 0; count];
+        while ended.contains(&false) {
+            let mut steps = Vec::new();
+            for ((found, sequence), ended) in all.iter_mut().zip(&mut ended).filter(|(_, ended)| !**ended) {
+                self.rules.apply(&mut sequence.scores, &found.ids);
+                let token = choose(&sequence.scores);
+                found.sum_logprob += sequence.scores[token as usize] - log_sum_exp(&sequence.scores);
+                *ended = token == self.end;
+                if !*ended {
+                    found.ids.push(token);
+                    *ended = found.ids.len() >= self.most;
+                }
+                if !*ended {
+                    steps.push((sequence, token));
+                }
             }
-            found.ids.push(token);
-            if found.ids.len() < self.most {
-                self.cancel.check()?;
-                decoder.step(&mut sequence, token)?;
-            }
+            self.cancel.check()?;
+            decoder.step_each(steps)?;
         }
-        Ok(found)
+        Ok(all.into_iter().map(|(found, _)| found).collect())
     }
 
     /// The sequences in which a beam search ends.
@@ -101,16 +105,17 @@ impl Walk<'_> {
             ended.extend(newly_ended);
             ended.truncate(enough);
             let last = ended.len() >= enough || length == self.most || next.is_empty();
-            let mut extended = Vec::new();
-            for (found, source) in next {
-                let mut sequence = beams[source].1.clone();
-                if let (false, Some(&token)) = (last, found.ids.last()) {
-                    self.cancel.check()?;
-                    decoder.step(&mut sequence, token)?;
-                }
-                extended.push((found, sequence));
+            let extended = next
+                .into_iter()
+                .map(|(found, source)| (found, beams[source].1.clone()));
+            beams = extended.collect();
+            if !last {
+                self.cancel.check()?;
+                let steps = beams
+                    .iter_mut()
+                    .filter_map(|(found, sequence)| Some((sequence, *found.ids.last()?)));
+                decoder.step_each(steps.collect())?;
             }
-            beams = extended;
             if last {
                 break;
             }

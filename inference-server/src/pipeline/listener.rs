@@ -30,6 +30,9 @@ pub(super) struct Listener<'m> {
     hotwords: Vec<u32>,
 }
 
+/// A window that the decoder has not said anything of yet.
+pub(super) struct Encoded<'m>(Decoder<'m>);
+
 /// What the model said of one window.
 pub(super) struct Said<'m> {
     pub(super) tokens: Tokens,
@@ -163,17 +166,22 @@ impl<'m> Listener<'m> {
         Ok(Decoder::new(self.model, &encoded)?.languages()?)
     }
 
-    /// What is said in a window, after `previous`.
-    pub(super) fn hear(
-        &self,
-        features: &LogMel,
-        previous: &[u32],
-        cancel: &Cancel,
-    ) -> Result<Said<'m>, PipelineError> {
+    /// A window as the decoder listens to it.
+    pub(super) fn encode(&self, features: &LogMel, cancel: &Cancel) -> Result<Encoded<'m>, PipelineError> {
         cancel.check()?;
         let encoded = encoder::encode(self.model, features)?;
         cancel.check()?;
-        let mut decoder = Decoder::new(self.model, &encoded)?;
+        Ok(Encoded(Decoder::new(self.model, &encoded)?))
+    }
+
+    /// What is said in a window, after `previous`.
+    pub(super) fn hear(
+        &self,
+        window: Encoded<'m>,
+        previous: &[u32],
+        cancel: &Cancel,
+    ) -> Result<Said<'m>, PipelineError> {
+        let mut decoder = window.0;
         let language = match &self.language {
             Language::Code(code) => code.clone(),
             Language::Auto => decoder

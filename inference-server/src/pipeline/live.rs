@@ -16,18 +16,27 @@ enum Form<'m> {
 impl<'m> Live<'m> {
     /// Checks the options against the model.
     pub fn new(model: &'m Model, options: &Options) -> Result<Self, PipelineError> {
-        Self::with_peak(model, options, None)
+        Self::of(model, options, None, 1)
     }
 
-    /// The same for a whole recording, whose loudest is known ([`super::peak`]): the sequential long form scales each window
-    /// by it, as the original does; without it, by the loudest so far.
-    pub(super) fn with_peak(
+    /// The same for a whole recording: the chunked long form decodes several windows together. The sequential one scales each
+    /// window by the loudest of the recording ([`super::peak`]), as the original does; without it, by the loudest so far.
+    pub(super) fn whole(
         model: &'m Model,
         options: &Options,
         peak: Option<f64>,
     ) -> Result<Self, PipelineError> {
+        Self::of(model, options, peak, model.windows_abreast())
+    }
+
+    fn of(
+        model: &'m Model,
+        options: &Options,
+        peak: Option<f64>,
+        abreast: usize,
+    ) -> Result<Self, PipelineError> {
         Ok(Live(match options.long_form {
-            LongForm::Chunked => Form::Chunked(Box::new(Chunked::new(model, options)?)),
+            LongForm::Chunked => Form::Chunked(Box::new(Chunked::new(model, options, abreast)?)),
             LongForm::Sequential => Form::Sequential(Box::new(Sequential::new(model, options, peak)?)),
         }))
     }

@@ -127,7 +127,8 @@ impl<'m> Sequential<'m> {
                 self.listener.settle(code);
             }
         }
-        let mut said = self.listener.hear(&features, &self.told, cancel)?;
+        let window = self.listener.encode(&features, cancel)?;
+        let mut said = self.listener.hear(window, &self.told, cancel)?;
         self.listener.settle(&said.language);
         if self.listener.no_speech(&said.tokens) {
             return Ok(self.pass(size));

@@ -8,7 +8,7 @@ use super::{
     segments::{Stretch, Timing},
 };
 use crate::{
-    decoder::{Decoder, Prompt, floats},
+    decoder::{Decoder, Prompt},
     model::Model,
 };
 
@@ -76,10 +76,7 @@ fn look(
     cancel: &Cancel,
 ) -> Result<Option<Looked>, PipelineError> {
     let model = window.model;
-    if model.cache.next_attention.is_empty() || model.cache.first_attention.is_empty() {
-        return Ok(None);
-    }
-    let (end, heads) = (model.config.tokens.end, model.alignment_heads());
+    let end = model.config.tokens.end;
     let prompt = window.prompt.tokens();
     let positions = (window.frames / 2).min(model.config.sizes.encoder_positions);
     // A text that fills the decoder leaves no room for the prompt without timestamps; its last words go untimed together.
@@ -96,34 +93,22 @@ fn look(
         .collect();
     let mut rows = Vec::new();
     let mut probabilities = Vec::new();
-    let mut sequence = None;
-    for (i, &token) in read.iter().enumerate() {
-        cancel.check()?;
-        let sequence = match &mut sequence {
-            None => sequence.insert(decoder.first(token)?),
-            Some(sequence) => {
-                decoder.step(sequence, token)?;
-                sequence
-            }
-        };
-        let mut row = Vec::new();
-        for &(layer, head) in &heads {
-            let weights = floats(&sequence.attention()[layer])
-                .map_err(|e| PipelineError::Engine(crate::model::graph::one_line(&e)))?;
-            let begin = head * model.config.sizes.encoder_positions;
-            row.push(align::renormalised(
-                weights.get(begin..begin + positions).unwrap_or_default(),
-            ));
-        }
-        rows.push(row);
-        if let Some(&next) = read.get(i + 1).filter(|_| i + 1 >= prompt.len())
+    let shown = decoder.watch(&read, cancel, |look| {
+        let weights = look.weights.iter();
+        rows.push(
+            weights
+                .map(|weights| align::renormalised(&weights[..positions.min(weights.len())]))
+                .collect::<Vec<_>>(),
+        );
+        if let Some(&next) = read.get(rows.len()).filter(|_| rows.len() >= prompt.len())
             && next != end
         {
-            probabilities.push(align::probability(
-                &sequence.scores()[..end as usize],
-                next as usize,
-            ));
+            let scores = &look.scores[..look.scores.len().min(end as usize)];
+            probabilities.push(align::probability(scores, next as usize));
         }
+    })?;
+    if !shown {
+        return Ok(None);
     }
     probabilities.resize(text.len(), 0.0);
     let from = prompt.len().saturating_sub(1);
