@@ -103,6 +103,14 @@ impl Model {
         &self.facts
     }
 
+    /// What runs its graphs: `own`, our kernels; `exported`, tract as the files have them.
+    pub fn engine_name(&self) -> &'static str {
+        match self.engine {
+            Engine::Own(_) => "own",
+            Engine::Exported(_) => "exported",
+        }
+    }
+
     /// Threads that it runs on.
     pub fn threads(&self) -> usize {
         self.threads

@@ -329,6 +329,7 @@ async fn load_beside(
         bytes = facts.size_bytes,
         files = facts.files,
         took_seconds = took.as_secs_f64(),
+        engine = model.engine_name(),
         threads = model.threads(),
         real_time_factor = calibration.map(|c| c.real_time_factor),
         "ready"

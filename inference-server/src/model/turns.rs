@@ -137,3 +137,116 @@ impl State {
         self.waiting.drain(..count).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind},
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+            mpsc,
+        },
+        thread,
+    };
+
+    use super::*;
+    use crate::{
+        bundled,
+        encoder::{self, States},
+        features::LogMel,
+        kernels::turn::Memories,
+        model::{Engine, Model},
+    };
+
+    fn model() -> Model {
+        Model::load(&bundled::find("whisper-nano-digits").unwrap(), 1).unwrap()
+    }
+
+    fn turns(model: &Model) -> &Turns {
+        match &model.engine {
+            Engine::Own(turns) => turns,
+            Engine::Exported(_) => panic!("the bundled model's weights were not found"),
+        }
+    }
+
+    fn window(model: &Model, value: f32) -> Arc<Memories> {
+        let features = LogMel {
+            bins: 80,
+            frames: 3000,
+            values: vec![value; 80 * 3000],
+        };
+        match encoder::encode(model, &features).unwrap().0 {
+            States::Own(_, memories) => memories,
+            States::Exported(_) => unreachable!(),
+        }
+    }
+
+    fn request(turns: &Turns, memories: &Arc<Memories>, tokens: &[u32]) -> Request {
+        Request {
+            cache: turns.whisper().cache(),
+            memories: memories.clone(),
+            tokens: tokens.to_vec(),
+            wanted: vec![tokens.len() - 1],
+            watch: false,
+        }
+    }
+
+    fn until(holds: impl Fn() -> bool) {
+        while !holds() {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn what_comes_during_a_run_is_read_in_the_next_together_and_as_if_it_were_alone() {
+        let (model, alone) = (model(), model());
+        let (turns, alone) = (turns(&model), turns(&alone));
+        let windows = [window(&model, 0.0), window(&model, 0.5)];
+        let asked: [(usize, &[u32]); 4] = [(0, &[1, 2]), (1, &[3]), (0, &[4, 5, 6]), (1, &[2, 1])];
+        let sizes = Arc::new(Mutex::new(Vec::new()));
+        let (go, gate) = mpsc::channel();
+        let (told, gate) = (sizes.clone(), Mutex::new(Some(gate)));
+        turns.watch(move |size| {
+            told.lock().unwrap().push(size);
+            let gate = gate.lock().unwrap().take();
+            gate.inspect(|gate| gate.recv().unwrap());
+        });
+        thread::scope(|scope| {
+            let ask = |(window, tokens): (usize, &'static [u32])| {
+                let request = || request(alone, &windows[window], tokens);
+                let expected = alone.read(vec![request()]).unwrap().remove(0).scores;
+                let reply = turns.read(vec![request()]).unwrap().remove(0);
+                assert_eq!(reply.cache.length(), tokens.len());
+                assert_eq!(reply.scores, expected, "{tokens:?}");
+            };
+            let (first, others) = asked.split_at(1);
+            scope.spawn(move || ask(first[0]));
+            until(|| turns.state().running);
+            for other in others {
+                scope.spawn(move || ask(*other));
+            }
+            until(|| turns.state().waiting.len() == others.len());
+            go.send(()).unwrap();
+        });
+        assert_eq!(*sizes.lock().unwrap(), [1, 3]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error_and_a_run_that_panics_keeps_nobody_waiting() {
+        let model = model();
+        let (turns, window) = (turns(&model), window(&model, 0.0));
+        let read = |tokens: &[u32]| turns.read(vec![request(turns, &window, tokens)]);
+        let places = model.config.sizes.decoder_positions;
+        assert!(read(&vec![1; places]).is_ok());
+        let error = read(&vec![1; places + 1]).err().unwrap();
+        assert!(error.contains("it holds 448 places"), "{error}");
+        let error = read(&[u32::MAX]).err().unwrap();
+        assert!(error.contains("token 4294967295"), "{error}");
+
+        let panics = AtomicBool::new(true);
+        turns.watch(move |_| assert!(!panics.swap(false, Ordering::Relaxed), "once"));
+        assert!(catch_unwind(AssertUnwindSafe(|| read(&[1]))).is_err());
+        assert!(read(&[1]).is_ok(), "the next one is not kept waiting");
+    }
+}
