@@ -5,7 +5,13 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    bundled, fetch, inspect, keys::Keys, model::Dtype, render::Format, run, telemetry::LogFormat, transcribe,
+    bundled, fetch, inspect,
+    keys::Keys,
+    model::{Dtype, Precision},
+    render::Format,
+    run,
+    telemetry::LogFormat,
+    transcribe,
     transcriber::Settings,
 };
 
@@ -65,6 +71,9 @@ pub struct ServeArgs {
     /// Precision of the graphs to load: fp32, fp16, int8, q8 or uint8 [default: the first of them that is there]
     #[arg(long, env = "PARLANCE_DTYPE", value_name = "DTYPE", help_heading = "Model")]
     dtype: Option<Dtype>,
+    /// Precision of the products with weights: auto (f32), f32, bf16 or int8
+    #[arg(long, env = "PARLANCE_PRECISION", default_value_t = Precision::Auto, value_name = "PRECISION")]
+    precision: Precision,
     /// Threads of the model; 0 takes as many as the cgroup grants
     #[arg(
         long,
@@ -170,6 +179,9 @@ pub struct TranscribeArgs {
     /// Precision of the graphs to load: fp32, fp16, int8, q8 or uint8 [default: the first of them that is there]
     #[arg(long, env = "PARLANCE_DTYPE", value_name = "DTYPE")]
     dtype: Option<Dtype>,
+    /// Precision of the products with weights: auto (f32), f32, bf16 or int8
+    #[arg(long, env = "PARLANCE_PRECISION", default_value_t = Precision::Auto, value_name = "PRECISION")]
+    precision: Precision,
     /// Threads of the model; 0 takes as many as the cgroup grants
     #[arg(long, env = "PARLANCE_THREADS", default_value_t = 0, value_name = "N")]
     threads: usize,
@@ -244,6 +256,7 @@ impl ServeArgs {
             model_name,
             digest,
             dtype,
+            precision,
             threads,
             grpc_addr,
             http_addr,
@@ -267,6 +280,7 @@ impl ServeArgs {
             model_name,
             digest,
             dtype,
+            precision,
             threads,
             grpc_addr,
             http_addr,
@@ -293,6 +307,7 @@ impl TranscribeArgs {
             file,
             model,
             dtype,
+            precision,
             threads,
             transcription,
             format,
@@ -301,6 +316,7 @@ impl TranscribeArgs {
             file,
             model,
             dtype,
+            precision,
             threads,
             options: transcription.into_options(),
             format,

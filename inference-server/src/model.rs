@@ -14,6 +14,7 @@ mod error;
 mod exported;
 mod files;
 pub(crate) mod graph;
+mod precision;
 mod proto;
 mod threads;
 mod turns;
@@ -24,6 +25,7 @@ pub use config::{Config, FeatureConfig, Sizes, TokenConfig};
 pub use dtype::Dtype;
 pub use error::ModelError;
 pub use files::{Decoders, Files, Graphs};
+pub use precision::Precision;
 pub use threads::available as available_threads;
 
 pub(crate) use exported::{Exported, StepInput};
@@ -39,6 +41,7 @@ pub struct Model {
     pub(crate) config: Config,
     pub(crate) extractor: MelExtractor,
     threads: usize,
+    precision: Precision,
     pub(crate) engine: Engine,
     pub(crate) vocabulary: Vocabulary,
     pub(crate) detector: Detector,
@@ -66,6 +69,16 @@ impl Model {
 
     /// The same in the precision asked for, if one is.
     pub fn load_dtype(dir: &Path, dtype: Option<Dtype>, threads: usize) -> Result<Model, ModelError> {
+        Self::load_with(dir, dtype, Precision::Auto, threads)
+    }
+
+    /// The same, computed in the precision asked for.
+    pub fn load_with(
+        dir: &Path,
+        dtype: Option<Dtype>,
+        precision: Precision,
+        threads: usize,
+    ) -> Result<Model, ModelError> {
         let files = Files::find(dir, dtype)?;
         let mut config = Config::read(&files)?;
         let vocabulary = Vocabulary::load(&files.tokenizer)
@@ -77,8 +90,13 @@ impl Model {
         } else {
             threads
         };
-        let engine = match own(&files.graphs, &config, threads)? {
+        let engine = match own(&files.graphs, &config, precision, threads)? {
             Ok(whisper) => Engine::Own(Turns::new(whisper)),
+            Err(why) if ![Precision::Auto, Precision::F32].contains(&precision) => {
+                return Err(ModelError::Precision(format!(
+                    "the model can only be run as it was exported, since {why}: choose the precision auto"
+                )));
+            }
             Err(why) => {
                 tracing::info!(why, "the model's graphs are run as they were exported");
                 Engine::Exported(Exported::load(&files.graphs, &config, threads)?)
@@ -91,6 +109,7 @@ impl Model {
             config,
             extractor,
             threads,
+            precision,
             engine,
             vocabulary,
             detector: Detector::load()
@@ -109,6 +128,11 @@ impl Model {
             Engine::Own(_) => "own",
             Engine::Exported(_) => "exported",
         }
+    }
+
+    /// The precision that was asked for.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// Threads that it runs on.
@@ -143,7 +167,14 @@ impl Model {
 }
 
 /// The files' weights on our own kernels, or why that cannot be.
-fn own(graphs: &Graphs, config: &Config, threads: usize) -> Result<Result<Whisper, String>, ModelError> {
+fn own(
+    graphs: &Graphs,
+    config: &Config,
+    precision: Precision,
+    threads: usize,
+) -> Result<Result<Whisper, String>, ModelError> {
+    let machine = Machine::new(threads);
+    let format = precision.format(machine.isa).map_err(ModelError::Precision)?;
     let onnx = tract_onnx::onnx();
     let read = |path: &Path, part| {
         let read = proto::read(&onnx, path, part);
@@ -154,7 +185,7 @@ fn own(graphs: &Graphs, config: &Config, threads: usize) -> Result<Result<Whispe
     let Some(sources) = Sources::of(&encoder, &decoder, [&graphs.encoder, first]) else {
         return Ok(Err("a file holds no graph".to_owned()));
     };
-    Ok(Whisper::build(&sources, config, Machine::new(threads)))
+    Ok(Whisper::build(&sources, config, machine, format))
 }
 
 /// The facts of a model, for people and for status.

@@ -30,7 +30,7 @@ use crate::{
     fetch::{self, FetchError},
     http,
     inspect::{self, InspectError},
-    model::{Dtype, Model, ModelError},
+    model::{Dtype, Model, ModelError, Precision},
     pipeline::{Live, PipelineError},
     service,
     telemetry::{self, LogFormat},
@@ -51,6 +51,8 @@ pub struct Config {
     pub model_name: Option<String>,
     pub digest: Option<String>,
     pub dtype: Option<Dtype>,
+    /// In which the products with weights are computed.
+    pub precision: Precision,
     pub threads: usize,
     pub grpc_addr: SocketAddr,
     pub http_addr: SocketAddr,
@@ -341,7 +343,7 @@ async fn load_beside(
 /// The model that the flags name, if it is the right one and can do what they ask.
 pub fn load_model(config: &Config) -> Result<Model, Error> {
     let dir = &config.model;
-    let load = Model::load_dtype(dir, config.dtype, config.threads);
+    let load = Model::load_with(dir, config.dtype, config.precision, config.threads);
     let mut model = load.map_err(|source| Error::Load {
         model: dir.clone(),
         source,

@@ -5,7 +5,7 @@ use std::{fs, io::Write, path::PathBuf, time::Duration};
 use crate::{
     audio::{Source, SourceError},
     bundled,
-    model::{Dtype, Model},
+    model::{Dtype, Model, Precision},
     pipeline::{self, Cancel, Options, PipelineError, Recording, Take},
     render::{Format, render},
 };
@@ -22,6 +22,8 @@ pub struct Request {
     pub model: Option<PathBuf>,
     /// Precision of its graphs; `None`: the first that is there.
     pub dtype: Option<Dtype>,
+    /// In which the products with weights are computed.
+    pub precision: Precision,
     /// Threads (0: as the cgroup grants).
     pub threads: usize,
     /// Language, task and windows.
@@ -50,7 +52,7 @@ pub fn run(request: &Request, out: &mut dyn Write) -> Result<(), TranscribeError
         Some(dir) => dir.clone(),
         None => bundled::find(bundled::DEFAULT).map_err(|e| TranscribeError(e.to_string()))?,
     };
-    let load = Model::load_dtype(&dir, request.dtype, request.threads);
+    let load = Model::load_with(&dir, request.dtype, request.precision, request.threads);
     let model = load.map_err(|e| TranscribeError(format!("the model in {}: {e}", dir.display())))?;
     let transcript = pipeline::transcribe(&model, &audio, &request.options, &Cancel::new());
     let transcript = transcript?;

@@ -13,7 +13,7 @@ use std::{
 use inference_server::{
     audio::{self, Pcm16k},
     inspect::{self, InspectFormat},
-    model::{Model, ModelError},
+    model::{Model, ModelError, Precision},
     pipeline::{self, Cancel, Language, Live, LongForm, Options, PipelineError, Stopped, Task, Transcript},
     render::Format,
     text, transcribe,
@@ -436,6 +436,7 @@ fn the_command_writes_the_transcript_and_nothing_else() {
         file,
         model: Some(directory()),
         dtype: None,
+        precision: Precision::Auto,
         threads: 1,
         options: Options::default(),
         format,

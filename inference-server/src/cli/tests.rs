@@ -29,6 +29,7 @@ fn serve_has_the_defaults_that_are_documented() {
         model_name: None,
         digest: None,
         dtype: None,
+        precision: Precision::Auto,
         threads: 0,
         grpc_addr: "0.0.0.0:50051".parse().unwrap(),
         http_addr: "0.0.0.0:8080".parse().unwrap(),
@@ -51,7 +52,7 @@ fn serve_has_the_defaults_that_are_documented() {
 #[test]
 fn every_flag_of_serve_reaches_the_config() {
     let config = config(
-        "parlance-server serve --model /m --model-name n --digest sha256:00 --dtype q8 --threads 3 --grpc-addr 127.0.0.1:1 \
+        "parlance-server serve --model /m --model-name n --digest sha256:00 --dtype q8 --precision int8 --threads 3 --grpc-addr 127.0.0.1:1 \
          --http-addr [::1]:2 --language NL --task translate --chunk-duration 20s --chunk-overlap 500ms --timeout 2m \
          --max-audio-duration 1h --max-message-size 1000 --max-concurrent 4 --queue-limit 0 --drain-timeout 0s \
          --log-format json --log-level debug --long-form sequential --vad false --word-timestamps --temperatures 0.5,1 \
@@ -65,6 +66,7 @@ fn every_flag_of_serve_reaches_the_config() {
         "Some(\"n\")",
         "sha256:00",
         "dtype: Some(Q8)",
+        "precision: Int8",
         "threads: 3",
         "127.0.0.1:1",
         "[::1]:2",

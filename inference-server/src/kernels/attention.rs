@@ -8,7 +8,7 @@ use super::{
     matrix::{Finish, Panels, Rows, size},
     pool::Pool,
     share::Shared,
-    tile::Isa,
+    tile::{Format, Isa},
 };
 
 /// Rows whose scores are held at a time.
@@ -42,14 +42,14 @@ pub struct Memory<'a> {
 
 /// Values that the keys, and the values, of so many positions take.
 pub fn sizes(isa: Isa, heads: Heads, positions: usize) -> (usize, usize) {
-    let keys = heads.count * size(isa, heads.width, positions);
-    let values = heads.count * size(isa, positions, heads.width);
+    let keys = heads.count * size(isa, Format::F32, heads.width, positions);
+    let values = heads.count * size(isa, Format::F32, positions, heads.width);
     (keys, values)
 }
 
 /// Puts keys in order: `rows` has one row a position, the heads side by side.
 pub fn order_keys(isa: Isa, pool: &Pool, heads: Heads, rows: Rows<'_>, out: &mut [f32]) {
-    let (each, width) = (size(isa, heads.width, rows.count), isa.panel());
+    let (each, width) = (size(isa, Format::F32, heads.width, rows.count), isa.panel());
     let shared = Shared::new(out);
     pool.each(heads.count, true, |head| {
         // Sound: each head has a part of its own.
@@ -67,7 +67,7 @@ pub fn order_keys(isa: Isa, pool: &Pool, heads: Heads, rows: Rows<'_>, out: &mut
 
 /// Puts values in order: `rows` has one row a position, the heads side by side.
 pub fn order_values(isa: Isa, pool: &Pool, heads: Heads, rows: Rows<'_>, out: &mut [f32]) {
-    let (each, width) = (size(isa, rows.count, heads.width), isa.panel());
+    let (each, width) = (size(isa, Format::F32, rows.count, heads.width), isa.panel());
     let shared = Shared::new(out);
     pool.each(heads.count, true, |head| {
         // Sound: each head has a part of its own.
@@ -101,13 +101,13 @@ impl<'a> Memory<'a> {
     }
 
     fn keys(&self, head: usize) -> Panels<'a> {
-        let each = size(self.isa, self.heads.width, self.positions);
+        let each = size(self.isa, Format::F32, self.heads.width, self.positions);
         let values = &self.keys[head * each..(head + 1) * each];
         Panels::of(self.isa, self.heads.width, self.positions, values)
     }
 
     fn values(&self, head: usize) -> Panels<'a> {
-        let each = size(self.isa, self.positions, self.heads.width);
+        let each = size(self.isa, Format::F32, self.positions, self.heads.width);
         let values = &self.values[head * each..(head + 1) * each];
         Panels::of(self.isa, self.positions, self.heads.width, values)
     }

@@ -54,6 +54,66 @@ for_each_isa!(
     add_times, add_times_body, (row: &mut [f32], factor: f32, other: &[f32])
 );
 
+for_each_isa!(
+    /// Numbers in eight bits, four a word, plus `offset`; returns their scale. Whole words only.
+    quantise, quantise_body, (row: &[f32], offset: i32, words: &mut [u32]) -> f32
+);
+for_each_isa!(
+    /// Numbers as bf16, two a word, rounded to the nearest. Whole words only.
+    round, round_body, (row: &[f32], words: &mut [u32])
+);
+
+#[inline(always)]
+fn quantise_body(row: &[f32], offset: i32, words: &mut [u32]) -> f32 {
+    let mut most = [0f32; LANES];
+    let (chunks, rest) = row.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (most, &x) in most.iter_mut().zip(chunk) {
+            let x = x.abs();
+            *most = if x > *most { x } else { *most };
+        }
+    }
+    let most = most
+        .into_iter()
+        .chain(rest.iter().map(|x| x.abs()))
+        .fold(0.0, f32::max);
+    let (scale, inverse) = if most > 0.0 {
+        (most / 127.0, 127.0 / most)
+    } else {
+        (0.0, 0.0)
+    };
+    let (fours, _) = row.as_chunks::<4>();
+    for (word, four) in words.iter_mut().zip(fours) {
+        // Sound: at most 127 in size, or zero where it is no number.
+        let number = |x: f32| {
+            (unsafe { finite(x * inverse).round_ties_even().to_int_unchecked::<i32>() } + offset) as u32
+                & 0xff
+        };
+        *word = number(four[0]) | number(four[1]) << 8 | number(four[2]) << 16 | number(four[3]) << 24;
+    }
+    scale
+}
+
+/// Within what eight bits hold, and zero for what is no number.
+#[inline(always)]
+fn finite(x: f32) -> f32 {
+    let x = if x > 127.0 { 127.0 } else { x };
+    let x = if x < -127.0 { -127.0 } else { x };
+    if x.is_nan() { 0.0 } else { x }
+}
+
+#[inline(always)]
+fn round_body(row: &[f32], words: &mut [u32]) {
+    let upper = |x: f32| {
+        let bits = x.to_bits();
+        (bits + 0x7fff + (bits >> 16 & 1)) >> 16
+    };
+    let (pairs, _) = row.as_chunks::<2>();
+    for (word, pair) in words.iter_mut().zip(pairs) {
+        *word = upper(pair[0]) | upper(pair[1]) << 16;
+    }
+}
+
 #[inline(always)]
 fn softmax_body(row: &mut [f32]) {
     let mut most = [f32::NEG_INFINITY; LANES];

@@ -45,6 +45,22 @@ impl Pool {
         }
     }
 
+    /// Does something with each of some things, which come with their number.
+    pub fn share<T: Send>(
+        &self,
+        things: impl Iterator<Item = T>,
+        worth: bool,
+        work: impl Fn(usize, T) + Sync + Send,
+    ) {
+        let all: Vec<(usize, T)> = things.enumerate().collect();
+        match &self.pool {
+            Some(pool) if worth && all.len() > 1 => {
+                pool.install(|| all.into_par_iter().for_each(|(i, thing)| work(i, thing)));
+            }
+            _ => all.into_iter().for_each(|(i, thing)| work(i, thing)),
+        }
+    }
+
     /// Does `tasks` pieces of work, in any order; on the caller's thread alone where they are not `worth` sharing.
     pub fn each(&self, tasks: usize, worth: bool, work: impl Fn(usize) + Sync + Send) {
         match &self.pool {

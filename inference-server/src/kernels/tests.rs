@@ -9,7 +9,7 @@ use super::{
     functions::{self, reference},
     matrix::{Finish, Matrix, Rows},
     pool::Pool,
-    tile::Isa,
+    tile::{Format, Isa},
 };
 
 /// Numbers from -1 to 1 that depend on a seed only.
@@ -84,7 +84,7 @@ proptest! {
             }
         }
         for isa in Isa::all() {
-            let matrix = Matrix::new(isa, depth, columns, |k, j| b[k * columns + j]);
+            let matrix = Matrix::new(isa, Format::F32, depth, columns, |k, j| b[k * columns + j]);
             let finish = Finish { bias: bias.then_some(&offsets[..]), gelu, plus: plus.then_some(&more[..]) };
             let mut out = vec![f32::NAN; rows * columns];
             matrix.panels().multiply(&Pool::new(threads), Rows { values: &a, count: rows, stride }, &mut out, columns, finish);
@@ -98,6 +98,62 @@ proptest! {
             let mut column = vec![0.0; depth];
             matrix.column(columns - 1, &mut column);
             close(&column, &(0..depth).map(|k| b[k * columns + columns - 1]).collect::<Vec<_>>(), 0.0)?;
+        }
+    }
+
+    #[test]
+    fn a_product_in_fewer_bits_is_that_of_the_rounded_numbers(
+        rows in 1usize..40, depth in 1usize..90, columns in 1usize..90, deep: bool, gelu: bool, bias: bool, threads in 1usize..3, seed: u64,
+    ) {
+        let depth = if deep { depth + 2100 } else { depth };
+        let (a, b) = (noise(seed, rows * depth), noise(seed + 1, depth * columns));
+        let offsets = noise(seed + 2, columns);
+        let bf16 = |x: f32| {
+            let (down, up) = (f32::from_bits(x.to_bits() & 0xffff_0000), f32::from_bits((x.to_bits() & 0xffff_0000) + 0x1_0000));
+            let (below, above) = ((x - down).abs(), (up - x).abs());
+            if above < below || (above == below && (down.to_bits() >> 16) & 1 == 1) { up } else { down }
+        };
+        let int8 = |most: f32| move |x: f32| (x * (127.0 / most)).round_ties_even() * (most / 127.0);
+        let most = |values: &mut dyn Iterator<Item = f32>| values.map(f32::abs).fold(0.0, f32::max);
+        for isa in Isa::all() {
+            for format in [Format::Bf16, Format::Int8] {
+                if !isa.takes(format) {
+                    continue;
+                }
+                let row = |i: usize| -> Vec<f32> {
+                    let row = &a[i * depth..(i + 1) * depth];
+                    match format {
+                        Format::Int8 => row.iter().copied().map(int8(most(&mut row.iter().copied()))).collect(),
+                        _ => row.iter().copied().map(bf16).collect(),
+                    }
+                };
+                let column = |j: usize| -> Vec<f32> {
+                    let column: Vec<f32> = (0..depth).map(|k| b[k * columns + j]).collect();
+                    match format {
+                        Format::Int8 => column.iter().copied().map(int8(most(&mut column.iter().copied()))).collect(),
+                        _ => column.iter().copied().map(bf16).collect(),
+                    }
+                };
+                let matrix = Matrix::new(isa, format, depth, columns, |k, j| b[k * columns + j]);
+                let finish = Finish { bias: bias.then_some(&offsets[..]), gelu, plus: None };
+                let mut out = vec![f32::NAN; rows * columns];
+                let source = Rows { values: &a, count: rows, stride: depth };
+                matrix.panels().multiply(&Pool::new(threads), source, &mut out, columns, finish);
+                for (i, j) in [(0, 0), (rows - 1, columns - 1), (rows / 2, columns / 2)] {
+                    let mut sum: f64 = row(i).iter().zip(column(j)).map(|(x, y)| f64::from(*x) * f64::from(y)).sum();
+                    if bias { sum += f64::from(offsets[j]); }
+                    let mut value = sum as f32;
+                    if gelu { value = 0.5 * value * (1.0 + reference::erf(value / 2f32.sqrt())); }
+                    close(&[out[i * columns + j]], &[value], 1e-3).map_err(|e| TestCaseError::fail(format!("{isa:?} {format:?} {i} {j}: {e}")))?;
+                }
+                let last = Rows { values: &a[(rows - 1) * depth..], count: 1, stride: depth };
+                let mut alone = vec![f32::NAN; columns];
+                matrix.panels().multiply(&Pool::new(1), last, &mut alone, columns, finish);
+                prop_assert_eq!(&alone, &out[(rows - 1) * columns..]);
+                let mut kept = vec![0.0; depth];
+                matrix.column(columns - 1, &mut kept);
+                close(&kept, &column(columns - 1), 1e-6)?;
+            }
         }
     }
 

@@ -24,6 +24,7 @@ use crate::{
         layers::{Convolution, LayerNorm, Linear, Memorise, SelfAttention},
         matrix::Matrix,
         operators::{Kernel, Machine, Operator},
+        tile::Format,
         turn::{CachedAttention, CrossAttention, Hand, Memories, Pick, Turn},
     },
 };
@@ -101,7 +102,12 @@ const FOREIGN: [&str; 9] = [
 impl Whisper {
     /// Builds both graphs; the heads that follow the speech can be watched. Fails with the reason where the weights are not where
     /// they are expected.
-    pub(super) fn build(sources: &Sources<'_>, config: &Config, machine: Machine) -> Result<Whisper, String> {
+    pub(super) fn build(
+        sources: &Sources<'_>,
+        config: &Config,
+        machine: Machine,
+        format: Format,
+    ) -> Result<Whisper, String> {
         for weights in [&sources.encoder, &sources.decoder] {
             if let Some(operator) = weights.any(&FOREIGN) {
                 return Err(format!("it has the operator {operator}"));
@@ -111,6 +117,7 @@ impl Whisper {
         let sizes = config.sizes.clone();
         let build = Build {
             machine: &machine,
+            format,
             sizes: &sizes,
             heads: &heads,
             hand: &hand,
@@ -260,6 +267,7 @@ impl Whisper {
 /// What both graphs are built with.
 struct Build<'a> {
     machine: &'a Machine,
+    format: Format,
     sizes: &'a Sizes,
     heads: &'a [(usize, usize)],
     hand: &'a Hand,
@@ -370,6 +378,15 @@ impl Build<'_> {
         finish(graph, &[scores])
     }
 
+    /// Of the convolutions: sound has more range than eight bits.
+    fn sound_format(&self) -> Format {
+        match self.format {
+            Format::Int8 if self.machine.isa.takes(Format::Bf16) => Format::Bf16,
+            Format::Int8 => Format::F32,
+            other => other,
+        }
+    }
+
     fn split(&self, count: usize) -> Result<Heads, String> {
         let width = self.sizes.width / count.max(1);
         if width * count != self.sizes.width {
@@ -430,7 +447,7 @@ impl Build<'_> {
         let kernel = weights.parameter(&format!("{name}.weight"), &[width, channels, 3])?;
         let value = |row: usize, out: usize| kernel[(out * channels + row % channels) * 3 + row / channels];
         let convolution = Convolution {
-            matrix: Matrix::new(self.machine.isa, 3 * channels, width, value),
+            matrix: Matrix::new(self.machine.isa, self.sound_format(), 3 * channels, width, value),
             bias: weights.parameter(&format!("{name}.bias"), &[width])?,
             stride,
             plus,
@@ -471,7 +488,13 @@ impl Build<'_> {
             .iter()
             .flat_map(|map| map.bias.clone().unwrap_or_else(|| vec![0.0; width]));
         Ok(Linear {
-            matrix: Arc::new(Matrix::new(self.machine.isa, width, 3 * width, value)),
+            matrix: Arc::new(Matrix::new(
+                self.machine.isa,
+                self.format,
+                width,
+                3 * width,
+                value,
+            )),
             bias: Some(bias.collect()),
             gelu: false,
         })
@@ -487,7 +510,7 @@ impl Build<'_> {
 
     fn matrix(&self, map: &Map) -> Matrix {
         let (depth, columns) = (map.weight.shape[0], map.weight.shape[1]);
-        Matrix::new(self.machine.isa, depth, columns, |row, column| {
+        Matrix::new(self.machine.isa, self.format, depth, columns, |row, column| {
             map.weight.values[row * columns + column]
         })
     }
