@@ -29,7 +29,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [_, directory, threads, file, precision @ ..] = arguments.as_slice() else {
         return Err("usage: stages MODEL_DIR THREADS AUDIO_FILE [PRECISION]".into());
     };
-    let precision = precision.first().map_or(Ok(Precision::Auto), |name| name.parse())?;
+    let precision = precision
+        .first()
+        .map_or(Ok(Precision::Auto), |name| name.parse())?;
     let model = Model::load_with(Path::new(directory), None, precision, threads.parse()?)?;
     let audio = audio::decode(&std::fs::read(file)?, Duration::from_secs(3600))?;
     let extractor = MelExtractor::new(&model.config().features);

@@ -4,7 +4,11 @@
 use std::path::Path;
 
 use crate::{
-    digest, features::MelExtractor, kernels::operators::Machine, pipeline::Task, text::Vocabulary,
+    digest,
+    features::MelExtractor,
+    kernels::{operators::Machine, tile::Format},
+    pipeline::Task,
+    text::Vocabulary,
     vad::Detector,
 };
 
@@ -72,11 +76,11 @@ impl Model {
         Self::load_with(dir, dtype, Precision::Auto, threads)
     }
 
-    /// The same, computed in the precision asked for.
+    /// The same, computed in the precision asked for, where this machine and this export can be: see [`Model::precision`].
     pub fn load_with(
         dir: &Path,
         dtype: Option<Dtype>,
-        precision: Precision,
+        mut precision: Precision,
         threads: usize,
     ) -> Result<Model, ModelError> {
         let files = Files::find(dir, dtype)?;
@@ -90,18 +94,20 @@ impl Model {
         } else {
             threads
         };
-        let engine = match own(&files.graphs, &config, precision, threads)? {
+        let machine = Machine::new(threads);
+        let mut format = precision.format(machine.isa);
+        let engine = match own(&files.graphs, &config, machine, format)? {
             Ok(whisper) => Engine::Own(Turns::new(whisper)),
-            Err(why) if ![Precision::Auto, Precision::F32].contains(&precision) => {
-                return Err(ModelError::Precision(format!(
-                    "the model can only be run as it was exported, since {why}: choose the precision auto"
-                )));
-            }
             Err(why) => {
                 tracing::info!(why, "the model's graphs are run as they were exported");
+                format = Format::F32;
                 Engine::Exported(Exported::load(&files.graphs, &config, threads)?)
             }
         };
+        let asked = std::mem::replace(&mut precision, Precision::of(format));
+        if asked != Precision::Auto && asked != precision {
+            tracing::warn!(%asked, %precision, "this machine or this export cannot be computed in the precision asked for");
+        }
         let extractor = MelExtractor::new(&config.features);
         let facts = ModelFacts::of(dir, &config)?;
         Ok(Model {
@@ -130,7 +136,7 @@ impl Model {
         }
     }
 
-    /// The precision that was asked for.
+    /// The precision in which it is computed.
     pub fn precision(&self) -> Precision {
         self.precision
     }
@@ -170,11 +176,9 @@ impl Model {
 fn own(
     graphs: &Graphs,
     config: &Config,
-    precision: Precision,
-    threads: usize,
+    machine: Machine,
+    format: Format,
 ) -> Result<Result<Whisper, String>, ModelError> {
-    let machine = Machine::new(threads);
-    let format = precision.format(machine.isa).map_err(ModelError::Precision)?;
     let onnx = tract_onnx::onnx();
     let read = |path: &Path, part| {
         let read = proto::read(&onnx, path, part);

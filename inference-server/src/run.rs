@@ -332,6 +332,7 @@ async fn load_beside(
         files = facts.files,
         took_seconds = took.as_secs_f64(),
         engine = model.engine_name(),
+        precision = %model.precision(),
         threads = model.threads(),
         real_time_factor = calibration.map(|c| c.real_time_factor),
         "ready"

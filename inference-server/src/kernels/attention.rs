@@ -4,8 +4,8 @@
 //! whole: soft-max is taken over a row at once, and no score is ever written further than that.
 
 use super::{
-    functions::softmax,
-    matrix::{Finish, Panels, Rows, size},
+    functions::{bf16, softmax},
+    matrix::{Finish, Panels, Rows, bits, bits_mut, size},
     pool::Pool,
     share::Shared,
     tile::{Format, Isa},
@@ -34,41 +34,43 @@ impl Heads {
 #[derive(Clone, Copy, Debug)]
 pub struct Memory<'a> {
     isa: Isa,
+    format: Format,
     heads: Heads,
     positions: usize,
-    keys: &'a [f32],
-    values: &'a [f32],
+    keys: &'a [u32],
+    values: &'a [u32],
 }
 
-/// Values that the keys, and the values, of so many positions take.
-pub fn sizes(isa: Isa, heads: Heads, positions: usize) -> (usize, usize) {
-    let keys = heads.count * size(isa, Format::F32, heads.width, positions);
-    let values = heads.count * size(isa, Format::F32, positions, heads.width);
+/// Words that the keys, and the values, of so many positions take.
+pub fn sizes(isa: Isa, format: Format, heads: Heads, positions: usize) -> (usize, usize) {
+    let keys = heads.count * size(isa, format, heads.width, positions);
+    let values = heads.count * size(isa, format, positions, heads.width);
     (keys, values)
 }
 
-/// Puts keys in order: `rows` has one row a position, the heads side by side.
-pub fn order_keys(isa: Isa, pool: &Pool, heads: Heads, rows: Rows<'_>, out: &mut [f32]) {
-    let (each, width) = (size(isa, Format::F32, heads.width, rows.count), isa.panel());
-    let shared = Shared::new(out);
+/// Puts keys in order: `rows` has one row a position, the heads side by side. `out` is zero before.
+pub fn order_keys(isa: Isa, format: Format, pool: &Pool, heads: Heads, rows: Rows<'_>, out: &mut [f32]) {
+    let (each, width) = (size(isa, format, heads.width, rows.count), isa.panel());
+    let (depth, per_word) = (heads.width.div_ceil(format.per_word()), format.per_word());
+    let shared = Shared::new(bits_mut(out));
     pool.each(heads.count, true, |head| {
         // Sound: each head has a part of its own.
         let out = unsafe { shared.part(head * each, each) };
         for position in 0..rows.count {
             let begin = position * rows.stride + head * heads.width;
-            let row = &rows.values[begin..begin + heads.width];
-            let panel = position / width * width * heads.width + position % width;
-            for (i, &value) in row.iter().enumerate() {
-                out[panel + i * width] = value;
+            let panel = position / width * width * depth + position % width;
+            for (i, &value) in rows.values[begin..begin + heads.width].iter().enumerate() {
+                put(format, &mut out[panel + i / per_word * width], i, value);
             }
         }
     });
 }
 
-/// Puts values in order: `rows` has one row a position, the heads side by side.
-pub fn order_values(isa: Isa, pool: &Pool, heads: Heads, rows: Rows<'_>, out: &mut [f32]) {
-    let (each, width) = (size(isa, Format::F32, rows.count, heads.width), isa.panel());
-    let shared = Shared::new(out);
+/// Puts values in order: `rows` has one row a position, the heads side by side. `out` is zero before.
+pub fn order_values(isa: Isa, format: Format, pool: &Pool, heads: Heads, rows: Rows<'_>, out: &mut [f32]) {
+    let (each, width) = (size(isa, format, rows.count, heads.width), isa.panel());
+    let (depth, per_word) = (rows.count.div_ceil(format.per_word()), format.per_word());
+    let shared = Shared::new(bits_mut(out));
     pool.each(heads.count, true, |head| {
         // Sound: each head has a part of its own.
         let out = unsafe { shared.part(head * each, each) };
@@ -76,40 +78,59 @@ pub fn order_values(isa: Isa, pool: &Pool, heads: Heads, rows: Rows<'_>, out: &m
             let begin = position * rows.stride + head * heads.width;
             let row = &rows.values[begin..begin + heads.width];
             for (panel, values) in row.chunks(width).enumerate() {
-                let begin = panel * rows.count * width + position * width;
-                out[begin..begin + values.len()].copy_from_slice(values);
+                let begin = (panel * depth + position / per_word) * width;
+                for (word, &value) in out[begin..].iter_mut().zip(values) {
+                    put(format, word, position, value);
+                }
             }
         }
     });
 }
 
+/// Writes a number into its part of a word.
+#[inline(always)]
+fn put(format: Format, word: &mut u32, place: usize, value: f32) {
+    match format {
+        Format::Bf16 => *word |= bf16(value) << (place % 2 * 16),
+        _ => *word = value.to_bits(),
+    }
+}
+
 impl<'a> Memory<'a> {
     /// Keys and values that [`order_keys`] and [`order_values`] made.
-    pub fn of(isa: Isa, heads: Heads, positions: usize, keys: &'a [f32], values: &'a [f32]) -> Self {
+    pub fn of(
+        isa: Isa,
+        format: Format,
+        heads: Heads,
+        positions: usize,
+        keys: &'a [f32],
+        values: &'a [f32],
+    ) -> Self {
         assert_eq!(
             (keys.len(), values.len()),
-            sizes(isa, heads, positions),
+            sizes(isa, format, heads, positions),
             "keys and values of {positions}"
         );
         Memory {
             isa,
+            format,
             heads,
             positions,
-            keys,
-            values,
+            keys: bits(keys),
+            values: bits(values),
         }
     }
 
     fn keys(&self, head: usize) -> Panels<'a> {
-        let each = size(self.isa, Format::F32, self.heads.width, self.positions);
-        let values = &self.keys[head * each..(head + 1) * each];
-        Panels::of(self.isa, self.heads.width, self.positions, values)
+        let each = size(self.isa, self.format, self.heads.width, self.positions);
+        let words = &self.keys[head * each..(head + 1) * each];
+        Panels::of(self.isa, self.format, self.heads.width, self.positions, words)
     }
 
     fn values(&self, head: usize) -> Panels<'a> {
-        let each = size(self.isa, Format::F32, self.positions, self.heads.width);
-        let values = &self.values[head * each..(head + 1) * each];
-        Panels::of(self.isa, self.positions, self.heads.width, values)
+        let each = size(self.isa, self.format, self.positions, self.heads.width);
+        let words = &self.values[head * each..(head + 1) * each];
+        Panels::of(self.isa, self.format, self.positions, self.heads.width, words)
     }
 
     /// What one head of some rows sees: `rows` are its queries; the result goes to rows of `out` at `at`, `at + stride`, ...
@@ -163,12 +184,13 @@ impl<'a> Memory<'a> {
 
 /// What every position sees of all: `rows` hold queries, keys and values of all heads side by side (`3 * heads.all()` values); `out`
 /// gets `heads.all()` values a row.
-pub fn attend(isa: Isa, pool: &Pool, heads: Heads, rows: Rows<'_>, out: &mut [f32]) {
+pub fn attend(isa: Isa, format: Format, pool: &Pool, heads: Heads, rows: Rows<'_>, out: &mut [f32]) {
     let (all, positions) = (heads.all(), rows.count);
-    let (keys, values) = sizes(isa, heads, positions);
+    let (keys, values) = sizes(isa, format, heads, positions);
     let (mut keys, mut values) = (vec![0.0; keys], vec![0.0; values]);
     order_keys(
         isa,
+        format,
         pool,
         heads,
         Rows {
@@ -179,6 +201,7 @@ pub fn attend(isa: Isa, pool: &Pool, heads: Heads, rows: Rows<'_>, out: &mut [f3
     );
     order_values(
         isa,
+        format,
         pool,
         heads,
         Rows {
@@ -187,7 +210,7 @@ pub fn attend(isa: Isa, pool: &Pool, heads: Heads, rows: Rows<'_>, out: &mut [f3
         },
         &mut values,
     );
-    let memory = Memory::of(isa, heads, positions, &keys, &values);
+    let memory = Memory::of(isa, format, heads, positions, &keys, &values);
     let shared = Shared::new(out);
     let parts = positions.div_ceil(ROWS);
     pool.each(heads.count * parts, true, |task| {

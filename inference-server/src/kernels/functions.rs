@@ -104,14 +104,17 @@ fn finite(x: f32) -> f32 {
 
 #[inline(always)]
 fn round_body(row: &[f32], words: &mut [u32]) {
-    let upper = |x: f32| {
-        let bits = x.to_bits();
-        (bits + 0x7fff + (bits >> 16 & 1)) >> 16
-    };
     let (pairs, _) = row.as_chunks::<2>();
     for (word, pair) in words.iter_mut().zip(pairs) {
-        *word = upper(pair[0]) | upper(pair[1]) << 16;
+        *word = bf16(pair[0]) | bf16(pair[1]) << 16;
     }
+}
+
+/// The upper half of a number, rounded to the nearest, of two as near to the even one.
+#[inline(always)]
+pub(super) fn bf16(x: f32) -> u32 {
+    let bits = x.to_bits();
+    bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16
 }
 
 #[inline(always)]

@@ -9,7 +9,7 @@ use super::{
     functions::layer_norm,
     matrix::{Finish, Matrix, Rows},
     operators::{Kernel, Machine},
-    tile::Isa,
+    tile::{Format, Isa},
 };
 
 /// `x A + b`, then GELU if it is wanted, plus the second input if there is one.
@@ -133,6 +133,8 @@ impl Kernel for Convolution {
 pub struct SelfAttention {
     /// The heads.
     pub heads: Heads,
+    /// Of queries, keys, values and weights.
+    pub format: Format,
 }
 
 impl Kernel for SelfAttention {
@@ -151,7 +153,14 @@ impl Kernel for SelfAttention {
             count: inputs[0].len() / stride,
             stride,
         };
-        attend(machine.isa, &machine.pool, self.heads, rows, outputs[0]);
+        attend(
+            machine.isa,
+            self.format,
+            &machine.pool,
+            self.heads,
+            rows,
+            outputs[0],
+        );
         Ok(())
     }
 }
@@ -168,6 +177,8 @@ pub struct Memorise {
     pub positions: usize,
     /// For which it is ordered.
     pub isa: Isa,
+    /// Of keys and values.
+    pub format: Format,
 }
 
 impl Kernel for Memorise {
@@ -176,7 +187,7 @@ impl Kernel for Memorise {
     }
 
     fn columns(&self) -> Vec<usize> {
-        let (keys, values) = sizes(self.isa, self.heads, self.positions);
+        let (keys, values) = sizes(self.isa, self.format, self.heads, self.positions);
         vec![keys, values]
     }
 
@@ -196,7 +207,7 @@ impl Kernel for Memorise {
                 stride,
             };
             let order = if i == 0 { order_keys } else { order_values };
-            order(self.isa, &machine.pool, self.heads, rows, outputs[i]);
+            order(self.isa, self.format, &machine.pool, self.heads, rows, outputs[i]);
         }
         Ok(())
     }

@@ -208,17 +208,23 @@ impl<'a> Rows<'a> {
 }
 
 /// Numbers as words.
-fn bits(values: &[f32]) -> &[u32] {
+pub(super) fn bits(values: &[f32]) -> &[u32] {
     // Sound: of the same size and alignment, and any bits are an integer.
     unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), values.len()) }
 }
 
+/// Words to be written where numbers are kept.
+pub(super) fn bits_mut(values: &mut [f32]) -> &mut [u32] {
+    // Sound: as above, and any bits are a number or none.
+    unsafe { std::slice::from_raw_parts_mut(values.as_mut_ptr().cast(), values.len()) }
+}
+
 impl<'a> Panels<'a> {
-    /// Single-precision values that are in order already, [`size`] of them.
-    pub fn of(isa: Isa, depth: usize, columns: usize, values: &'a [f32]) -> Panels<'a> {
-        let format = Format::F32;
+    /// Words that are in order already, [`size`] of them, in a format that needs no scale.
+    pub fn of(isa: Isa, format: Format, depth: usize, columns: usize, words: &'a [u32]) -> Panels<'a> {
+        assert!(format != Format::Int8, "panels without scales");
         assert_eq!(
-            values.len(),
+            words.len(),
             size(isa, format, depth, columns),
             "the panels of {depth} x {columns}"
         );
@@ -227,7 +233,7 @@ impl<'a> Panels<'a> {
             format,
             depth,
             columns,
-            words: bits(values),
+            words,
             scales: &[],
             surplus: &[],
         }

@@ -3,18 +3,18 @@
 use std::{marker::PhantomData, slice};
 
 /// A buffer whose parts are written by different threads.
-pub(super) struct Shared<'a> {
-    begin: *mut f32,
+pub(super) struct Shared<'a, T = f32> {
+    begin: *mut T,
     length: usize,
-    buffer: PhantomData<&'a mut [f32]>,
+    buffer: PhantomData<&'a mut [T]>,
 }
 
 // Sound: parts are only given out by `part` and `pointer`, whose callers see to it that none is given out twice at a time.
-unsafe impl Send for Shared<'_> {}
-unsafe impl Sync for Shared<'_> {}
+unsafe impl<T: Send> Send for Shared<'_, T> {}
+unsafe impl<T: Send> Sync for Shared<'_, T> {}
 
-impl<'a> Shared<'a> {
-    pub(super) fn new(buffer: &'a mut [f32]) -> Self {
+impl<'a, T> Shared<'a, T> {
+    pub(super) fn new(buffer: &'a mut [T]) -> Self {
         Shared {
             begin: buffer.as_mut_ptr(),
             length: buffer.len(),
@@ -27,7 +27,7 @@ impl<'a> Shared<'a> {
     /// # Safety
     /// No other part that overlaps is used at the same time.
     #[allow(clippy::mut_from_ref)]
-    pub(super) unsafe fn part(&self, begin: usize, length: usize) -> &mut [f32] {
+    pub(super) unsafe fn part(&self, begin: usize, length: usize) -> &mut [T] {
         assert!(
             begin + length <= self.length,
             "a part of {length} at {begin} of {}",
@@ -37,7 +37,7 @@ impl<'a> Shared<'a> {
     }
 
     /// Where a part begins of which `length` values are used.
-    pub(super) fn pointer(&self, begin: usize, length: usize) -> *mut f32 {
+    pub(super) fn pointer(&self, begin: usize, length: usize) -> *mut T {
         assert!(
             begin + length <= self.length,
             "a part of {length} at {begin} of {}",

@@ -200,22 +200,25 @@ proptest! {
         let queries = noise(seed + 1, rows * all);
         let back: Vec<f32> = queries.chunks(all).flat_map(|row| (0..count).flat_map(move |h| see(&row[h * width..(h + 1) * width], h, positions))).collect();
         for isa in Isa::all() {
+            for (format, within) in [(Format::F32, 1e-4), (Format::Bf16, 2e-2)] {
+            if !isa.takes(format) { continue; }
             let source = Rows { values: &mixed, count: positions, stride: 3 * all };
             let mut out = vec![f32::NAN; positions * all];
-            attend(isa, &pool, heads, source, &mut out);
-            close(&out, &expected, 1e-4)?;
+            attend(isa, format, &pool, heads, source, &mut out);
+            close(&out, &expected, within)?;
 
-            let (keys, values) = sizes(isa, heads, positions);
+            let (keys, values) = sizes(isa, format, heads, positions);
             let (mut keys, mut values) = (vec![0.0; keys], vec![0.0; values]);
-            order_keys(isa, &pool, heads, Rows { values: &mixed[all..], ..source }, &mut keys);
-            order_values(isa, &pool, heads, Rows { values: &mixed[2 * all..], ..source }, &mut values);
-            let memory = Memory::of(isa, heads, positions, &keys, &values);
+            order_keys(isa, format, &pool, heads, Rows { values: &mixed[all..], ..source }, &mut keys);
+            order_values(isa, format, &pool, heads, Rows { values: &mixed[2 * all..], ..source }, &mut values);
+            let memory = Memory::of(isa, format, heads, positions, &keys, &values);
             let groups = [Group { from: 0, count: rows / 2, memory }, Group { from: rows / 2, count: rows - rows / 2, memory }];
             let mut out = vec![f32::NAN; rows * all];
             look_back(&pool, heads, &queries, &groups, &mut out, |_, _, weights| {
                 assert!((weights.iter().sum::<f32>() - 1.0).abs() < 1e-4);
             });
-            close(&out, &back, 1e-4)?;
+            close(&out, &back, within)?;
+            }
 
             let mut cache = Cache::new(2, all);
             let mut out = Vec::new();

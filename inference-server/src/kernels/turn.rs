@@ -13,6 +13,7 @@ use super::{
     cache::Cache,
     operators::{Kernel, Machine},
     share::Shared,
+    tile::Format,
 };
 
 /// Keys and values of what a decoder listens to, by layer.
@@ -100,6 +101,8 @@ pub struct CrossAttention {
     pub layer: usize,
     /// The heads.
     pub heads: Heads,
+    /// Of what is listened to.
+    pub format: Format,
     /// Heads whose weights may be kept.
     pub watched: Vec<usize>,
     /// The turn.
@@ -122,7 +125,14 @@ impl Kernel for CrossAttention {
             let [keys, values] = &memories.layers[self.layer];
             let (keys, values) = (keys.try_as_plain_ram()?, values.try_as_plain_ram()?);
             let (keys, values) = (keys.as_slice()?, values.as_slice()?);
-            let memory = Memory::of(machine.isa, self.heads, memories.positions, keys, values);
+            let memory = Memory::of(
+                machine.isa,
+                self.format,
+                self.heads,
+                memories.positions,
+                keys,
+                values,
+            );
             groups.push(Group {
                 from,
                 count: *count,

@@ -30,9 +30,6 @@ pub enum ModelError {
         /// The precisions that are there.
         there: String,
     },
-    /// The model cannot be computed in the precision asked for.
-    #[error("{0}")]
-    Precision(String),
     /// A file cannot be read.
     #[error("failed to read {path}: {source}")]
     Read {

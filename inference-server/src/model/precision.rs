@@ -32,19 +32,23 @@ impl Precision {
         }
     }
 
-    /// The format of numbers on this machine, or why there is none.
-    pub(super) fn format(self, isa: Isa) -> Result<Format, String> {
+    /// The format of numbers: single precision where the machine has no instructions for what was asked for.
+    pub(super) fn format(self, isa: Isa) -> Format {
         let format = match self {
             Precision::Auto | Precision::F32 => Format::F32,
             Precision::Bf16 => Format::Bf16,
             Precision::Int8 => Format::Int8,
         };
-        if isa.takes(format) {
-            return Ok(format);
+        if isa.takes(format) { format } else { Format::F32 }
+    }
+
+    /// What a format is called.
+    pub(super) fn of(format: Format) -> Precision {
+        match format {
+            Format::F32 => Precision::F32,
+            Format::Bf16 => Precision::Bf16,
+            Format::Int8 => Precision::Int8,
         }
-        Err(format!(
-            "this machine's processor has no instructions for the precision {self}: choose auto or f32"
-        ))
     }
 }
 

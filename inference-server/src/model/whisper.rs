@@ -297,7 +297,14 @@ impl Build<'_> {
                 x,
             )?;
             let mixed = self.linear(&mut graph, self.mixed(weights, layer, heads)?, &[normal])?;
-            let seen = self.wire(&mut graph, SelfAttention { heads }, &[mixed])?;
+            let seen = self.wire(
+                &mut graph,
+                SelfAttention {
+                    heads,
+                    format: self.attention_format(),
+                },
+                &[mixed],
+            )?;
             let map = weights.map(&format!("layers.{layer}/self_attn/out_proj"))?;
             x = self.linear(&mut graph, self.plain(&map), &[seen, x])?;
             x = self.feed_forward(&mut graph, weights, layer, x)?;
@@ -317,6 +324,7 @@ impl Build<'_> {
                 heads,
                 positions: sizes.encoder_positions,
                 isa: self.machine.isa,
+                format: self.attention_format(),
             };
             let operator = Operator::boxed(self.machine, memorise);
             let made = graph.wire_node(format!("memorise.{layer}"), operator, &[states]);
@@ -355,6 +363,7 @@ impl Build<'_> {
             let attention = CrossAttention {
                 layer,
                 heads,
+                format: self.attention_format(),
                 watched: of_layer.map(|(_, head)| *head).collect(),
                 hand: self.hand.clone(),
             };
@@ -378,8 +387,8 @@ impl Build<'_> {
         finish(graph, &[scores])
     }
 
-    /// Of the convolutions: sound has more range than eight bits.
-    fn sound_format(&self) -> Format {
+    /// Of attention and convolutions: what they multiply has more range than eight bits.
+    fn attention_format(&self) -> Format {
         match self.format {
             Format::Int8 if self.machine.isa.takes(Format::Bf16) => Format::Bf16,
             Format::Int8 => Format::F32,
@@ -447,7 +456,13 @@ impl Build<'_> {
         let kernel = weights.parameter(&format!("{name}.weight"), &[width, channels, 3])?;
         let value = |row: usize, out: usize| kernel[(out * channels + row % channels) * 3 + row / channels];
         let convolution = Convolution {
-            matrix: Matrix::new(self.machine.isa, self.sound_format(), 3 * channels, width, value),
+            matrix: Matrix::new(
+                self.machine.isa,
+                self.attention_format(),
+                3 * channels,
+                width,
+                value,
+            ),
             bias: weights.parameter(&format!("{name}.bias"), &[width])?,
             stride,
             plus,
