@@ -5,12 +5,14 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    bundled, fetch, inspect, keys::Keys, model::Dtype, render::Format, run, telemetry::LogFormat, transcribe,
-    transcriber::Settings,
+    bundled, fetch, inspect, keys::Keys, model::Dtype, render::Format, run, telemetry::LogFormat, traces,
+    transcribe, transcriber::Settings,
 };
 
+mod tls;
 mod transcription;
 
+use tls::TlsArgs;
 use transcription::TranscriptionArgs;
 
 /// Speech to text with an ONNX Whisper: as a server for gRPC and HTTP, or for one file.
@@ -91,6 +93,8 @@ pub struct ServeArgs {
     )]
     http_addr: SocketAddr,
     #[command(flatten)]
+    tls: TlsArgs,
+    #[command(flatten)]
     transcription: TranscriptionArgs,
     /// The longest that a request may take; a stream: that it may pause, and take beyond the longest audio
     #[arg(long, env = "PARLANCE_TIMEOUT", default_value = "90s", value_name = "TIME")]
@@ -157,6 +161,14 @@ pub struct ServeArgs {
         help_heading = "Logs"
     )]
     log_level: String,
+    /// Where traces are sent by OTLP over gRPC, such as http://collector:4317 [default: OTEL_EXPORTER_OTLP_ENDPOINT's; none]
+    #[arg(
+        long,
+        env = "PARLANCE_OTLP_ENDPOINT",
+        value_name = "URL",
+        help_heading = "Logs"
+    )]
+    otlp_endpoint: Option<String>,
 }
 
 /// The flags of `transcribe`.
@@ -247,6 +259,7 @@ impl ServeArgs {
             threads,
             grpc_addr,
             http_addr,
+            tls,
             transcription,
             timeout,
             max_audio_duration,
@@ -257,6 +270,7 @@ impl ServeArgs {
             drain_timeout,
             log_format,
             log_level,
+            otlp_endpoint,
         } = self;
         let open = |path: PathBuf| match Keys::open(&path) {
             Ok(keys) => Ok(Arc::new(keys)),
@@ -270,6 +284,8 @@ impl ServeArgs {
             threads,
             grpc_addr,
             http_addr,
+            tls: tls.into_settings(),
+            otlp_endpoint: otlp_endpoint.or_else(traces::endpoint_of_environment),
             settings: Settings {
                 options: transcription.into_options(),
                 timeout,

@@ -5,6 +5,7 @@ use tract_onnx::prelude::{TValue, Tensor, tvec};
 use crate::{
     features::LogMel,
     model::{Model, graph::one_line},
+    stages::{self, Stage},
 };
 
 /// What the encoder makes of one window: `[1, positions, width]`.
@@ -32,6 +33,7 @@ impl Encoded {
 
 /// Encodes one window.
 pub fn encode(model: &Model, features: &LogMel) -> Result<Encoded, EncoderError> {
+    let _timed = stages::enter(Stage::Encoder);
     let run = || {
         let input = Tensor::from_shape(&[1, features.bins, features.frames], &features.values)?;
         let mut running = model.encoder.start()?;

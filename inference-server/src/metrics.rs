@@ -15,8 +15,13 @@ use crate::{
     admission::Load,
     model::ModelFacts,
     pipeline::WindowResult,
+    stages::Stage,
     status::{Code, code_name},
 };
+
+mod certificate;
+
+use certificate::Expiry;
 
 /// The media type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -64,6 +69,11 @@ struct ByApi {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByStage {
+    stage: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ModelLabels {
     name: String,
     digest: String,
@@ -92,6 +102,9 @@ pub struct Metrics {
     fallbacks: Counter,
     model: Family<ModelLabels, Gauge>,
     model_load: Seconds,
+    stages: Family<ByStage, Histogram>,
+    certificate_expiry: Expiry,
+    handshake_failures: Counter,
 }
 
 /// What one request was, once it is over.
@@ -112,6 +125,9 @@ pub struct Finished {
 const LATENCIES: [f64; 14] = [
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
 ];
+const STAGES: [f64; 16] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
+];
 const FACTORS: [f64; 11] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.8, 1.0, 2.0, 5.0];
 
 impl Default for Metrics {
@@ -125,6 +141,7 @@ impl Metrics {
     pub fn new() -> Self {
         let latency: fn() -> Histogram = || Histogram::new(LATENCIES);
         let factor: fn() -> Histogram = || Histogram::new(FACTORS);
+        let stage: fn() -> Histogram = || Histogram::new(STAGES);
         let mut metrics = Metrics {
             registry: Registry::with_prefix("parlance"),
             requests: Family::default(),
@@ -140,6 +157,9 @@ impl Metrics {
             fallbacks: Counter::default(),
             model: Family::default(),
             model_load: Gauge::default(),
+            stages: Family::new_with_constructor(stage),
+            certificate_expiry: Expiry::default(),
+            handshake_failures: Counter::default(),
         };
         metrics.register();
         metrics
@@ -161,6 +181,9 @@ impl Metrics {
             fallbacks,
             model,
             model_load,
+            stages,
+            certificate_expiry,
+            handshake_failures,
         } = self;
         let build: Family<BuildLabels, Gauge> = Family::default();
         build
@@ -213,6 +236,11 @@ impl Metrics {
         registry.register("model_info", "The model that is served; 1", model.clone());
         let help = "Time that loading the model took";
         registry.register_with_unit("model_load", help, s.clone(), model_load.clone());
+        let help = "Time that a request spent in a stage, all in all";
+        registry.register_with_unit("stage_duration", help, s.clone(), stages.clone());
+        registry.register_collector(Box::new(certificate_expiry.clone()));
+        let help = "TLS handshakes that failed or took too long";
+        registry.register("tls_handshake_failures", help, handshake_failures.clone());
         registry.register("build_info", "The version of the server; 1", build);
         let help = "When the process started, since the Unix epoch";
         registry.register_with_unit("process_start_time", help, s, start);
@@ -268,6 +296,26 @@ impl Metrics {
         self.queue_wait.observe(wait.as_secs_f64());
     }
 
+    /// Counts what a request spent in each of its stages.
+    pub fn stages(&self, busy: &[(Stage, Duration)]) {
+        for (stage, busy) in busy {
+            let stage = stage.name();
+            self.stages
+                .get_or_create(&ByStage { stage })
+                .observe(busy.as_secs_f64());
+        }
+    }
+
+    /// Says until when the certificate is valid.
+    pub fn certificate_expires(&self, at: SystemTime) {
+        self.certificate_expiry.set(at);
+    }
+
+    /// Counts a TLS handshake that came to nothing.
+    pub fn handshake_failed(&self) {
+        self.handshake_failures.inc();
+    }
+
     /// Says which model is served.
     pub fn loaded(&self, facts: &ModelFacts, took: Duration) {
         let labels = ModelLabels {
@@ -312,6 +360,7 @@ mod tests {
         });
         metrics.waited(second);
         metrics.rejected("busy");
+        metrics.stages(&[(Stage::Encoder, second), (Stage::Decoder, second / 2)]);
         let load = Load {
             running: 1,
             queued: 2,
@@ -328,6 +377,9 @@ mod tests {
             "parlance_requests_queued 2",
             "parlance_queued_audio_seconds 90.0",
             "parlance_rejections_total{reason=\"busy\"} 1",
+            "parlance_stage_duration_seconds_count{stage=\"encoder\"} 1",
+            "parlance_stage_duration_seconds_sum{stage=\"decoder\"} 0.5",
+            "parlance_tls_handshake_failures_total 0",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
         }
@@ -335,5 +387,13 @@ mod tests {
             text.contains("parlance_process_start_time_seconds ") && text.ends_with("# EOF\n"),
             "{text}"
         );
+        assert!(
+            !text.contains("certificate"),
+            "no TLS, no end of a certificate:\n{text}"
+        );
+        metrics.certificate_expires(UNIX_EPOCH + second * 77);
+        let text = metrics.encode(load, second).unwrap();
+        let line = "parlance_tls_certificate_expiry_timestamp_seconds 77.0";
+        assert!(text.lines().any(|l| l == line), "{text}");
     }
 }
