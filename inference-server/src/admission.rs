@@ -317,17 +317,18 @@ impl Permit {
             .send_modify(|state| state.ends.push((self.id, end)));
     }
 
-    /// Between two parts of a long job: lets short ones go first, if any wait.
-    pub async fn let_short_ones_pass(&mut self) {
+    /// Between two parts of a long job: lets short ones go first, if any wait. Says whether any did.
+    pub async fn let_short_ones_pass(&mut self) -> bool {
         let waiting = {
             let state = self.place.admission.state.borrow();
             state.short.iter().any(|waiter| !waiter.turn.is_closed())
         };
         if self.audio <= SHORT || !waiting {
-            return;
+            return false;
         }
         self.slot = None;
         self.slot = Some(self.place.wait(self.audio, true).await);
+        true
     }
 }
 

@@ -11,12 +11,14 @@ use crate::{
     render::Format,
     run,
     telemetry::LogFormat,
-    transcribe,
+    traces, transcribe,
     transcriber::Settings,
 };
 
+mod tls;
 mod transcription;
 
+use tls::TlsArgs;
 use transcription::TranscriptionArgs;
 
 /// Speech to text with an ONNX Whisper: as a server for gRPC and HTTP, or for one file.
@@ -100,6 +102,8 @@ pub struct ServeArgs {
     )]
     http_addr: SocketAddr,
     #[command(flatten)]
+    tls: TlsArgs,
+    #[command(flatten)]
     transcription: TranscriptionArgs,
     /// The longest that a request may take; a stream: that it may pause, and take beyond the longest audio
     #[arg(long, env = "PARLANCE_TIMEOUT", default_value = "90s", value_name = "TIME")]
@@ -166,6 +170,14 @@ pub struct ServeArgs {
         help_heading = "Logs"
     )]
     log_level: String,
+    /// Where traces are sent by OTLP over gRPC, such as http://collector:4317 [default: OTEL_EXPORTER_OTLP_ENDPOINT's; none]
+    #[arg(
+        long,
+        env = "PARLANCE_OTLP_ENDPOINT",
+        value_name = "URL",
+        help_heading = "Logs"
+    )]
+    otlp_endpoint: Option<String>,
 }
 
 /// The flags of `transcribe`.
@@ -260,6 +272,7 @@ impl ServeArgs {
             threads,
             grpc_addr,
             http_addr,
+            tls,
             transcription,
             timeout,
             max_audio_duration,
@@ -270,6 +283,7 @@ impl ServeArgs {
             drain_timeout,
             log_format,
             log_level,
+            otlp_endpoint,
         } = self;
         let open = |path: PathBuf| match Keys::open(&path) {
             Ok(keys) => Ok(Arc::new(keys)),
@@ -284,6 +298,8 @@ impl ServeArgs {
             threads,
             grpc_addr,
             http_addr,
+            tls: tls.into_settings(),
+            otlp_endpoint: otlp_endpoint.or_else(traces::endpoint_of_environment),
             settings: Settings {
                 options: transcription.into_options(),
                 timeout,

@@ -9,6 +9,7 @@ use crate::{
     features::LogMel,
     kernels::turn::Memories,
     model::{Engine, Exported, Model, graph::one_line},
+    stages::{self, Stage},
 };
 
 /// What the encoder makes of one window.
@@ -39,6 +40,7 @@ impl Encoded {
 
 /// Encodes one window.
 pub fn encode(model: &Model, features: &LogMel) -> Result<Encoded, EncoderError> {
+    let _timed = stages::enter(Stage::Encoder);
     let states = match &model.engine {
         Engine::Own(turns) => turns
             .whisper()

@@ -16,8 +16,13 @@ use crate::{
     calibration::Calibration,
     model::ModelFacts,
     pipeline::WindowResult,
+    stages::Stage,
     status::{Code, code_name},
 };
+
+mod certificate;
+
+use certificate::Expiry;
 
 /// The media type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -55,11 +60,6 @@ struct Outcome {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Stage {
-    stage: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Rejection {
     reason: &'static str,
 }
@@ -67,6 +67,11 @@ struct Rejection {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByApi {
     api: Api,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByStage {
+    stage: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -101,7 +106,10 @@ pub struct Metrics {
     model_load: Seconds,
     threads: Gauge,
     calibrated: Seconds,
-    calibration: Family<Stage, Seconds>,
+    calibration: Family<ByStage, Seconds>,
+    stages: Family<ByStage, Histogram>,
+    certificate_expiry: Expiry,
+    handshake_failures: Counter,
 }
 
 /// What one request was, once it is over.
@@ -121,6 +129,9 @@ pub struct Finished {
 
 const LATENCIES: [f64; 14] = [
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
+];
+const STAGES: [f64; 16] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
 ];
 const FACTORS: [f64; 11] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.8, 1.0, 2.0, 5.0];
 
@@ -142,6 +153,7 @@ impl Metrics {
     pub fn new() -> Self {
         let latency: fn() -> Histogram = || Histogram::new(LATENCIES);
         let factor: fn() -> Histogram = || Histogram::new(FACTORS);
+        let stage: fn() -> Histogram = || Histogram::new(STAGES);
         let mut metrics = Metrics {
             registry: Registry::with_prefix("parlance"),
             requests: Family::default(),
@@ -161,6 +173,9 @@ impl Metrics {
             threads: Gauge::default(),
             calibrated: Gauge::default(),
             calibration: Family::default(),
+            stages: Family::new_with_constructor(stage),
+            certificate_expiry: Expiry::default(),
+            handshake_failures: Counter::default(),
         };
         metrics.register();
         metrics
@@ -186,6 +201,9 @@ impl Metrics {
             threads,
             calibrated,
             calibration,
+            stages,
+            certificate_expiry,
+            handshake_failures,
         } = self;
         let build: Family<BuildLabels, Gauge> = Family::default();
         build
@@ -249,6 +267,11 @@ impl Metrics {
         registry.register("calibrated_real_time_factor", help, calibrated.clone());
         let help = "Time of one window in the encoder and of one step of the decoder, as measured when the server started";
         registry.register_with_unit("calibration", help, s.clone(), calibration.clone());
+        let help = "Time that a request spent in a stage, all in all";
+        registry.register_with_unit("stage_duration", help, s.clone(), stages.clone());
+        registry.register_collector(Box::new(certificate_expiry.clone()));
+        let help = "TLS handshakes that failed or took too long";
+        registry.register("tls_handshake_failures", help, handshake_failures.clone());
         registry.register("build_info", "The version of the server; 1", build);
         let help = "When the process started, since the Unix epoch";
         registry.register_with_unit("process_start_time", help, s, start);
@@ -314,9 +337,29 @@ impl Metrics {
         ];
         for (stage, took) in stages {
             self.calibration
-                .get_or_create(&Stage { stage })
+                .get_or_create(&ByStage { stage })
                 .set(took.as_secs_f64());
         }
+    }
+
+    /// Counts what a request spent in each of its stages.
+    pub fn stages(&self, busy: &[(Stage, Duration)]) {
+        for (stage, busy) in busy {
+            let stage = stage.name();
+            self.stages
+                .get_or_create(&ByStage { stage })
+                .observe(busy.as_secs_f64());
+        }
+    }
+
+    /// Says until when the certificate is valid.
+    pub fn certificate_expires(&self, at: SystemTime) {
+        self.certificate_expiry.set(at);
+    }
+
+    /// Counts a TLS handshake that came to nothing.
+    pub fn handshake_failed(&self) {
+        self.handshake_failures.inc();
     }
 
     /// Says which model is served.
@@ -363,6 +406,7 @@ mod tests {
         });
         metrics.waited(second);
         metrics.rejected("busy");
+        metrics.stages(&[(Stage::Encoder, second), (Stage::Decoder, second / 2)]);
         let load = Load {
             running: 1,
             queued: 2,
@@ -379,6 +423,9 @@ mod tests {
             "parlance_requests_queued 2",
             "parlance_queued_audio_seconds 90.0",
             "parlance_rejections_total{reason=\"busy\"} 1",
+            "parlance_stage_duration_seconds_count{stage=\"encoder\"} 1",
+            "parlance_stage_duration_seconds_sum{stage=\"decoder\"} 0.5",
+            "parlance_tls_handshake_failures_total 0",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
         }
@@ -386,5 +433,13 @@ mod tests {
             text.contains("parlance_process_start_time_seconds ") && text.ends_with("# EOF\n"),
             "{text}"
         );
+        assert!(
+            !text.contains("certificate"),
+            "no TLS, no end of a certificate:\n{text}"
+        );
+        metrics.certificate_expires(UNIX_EPOCH + second * 77);
+        let text = metrics.encode(load, second).unwrap();
+        let line = "parlance_tls_certificate_expiry_timestamp_seconds 77.0";
+        assert!(text.lines().any(|l| l == line), "{text}");
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     audio::{AudioStream, SAMPLE_RATE},
     model::Model,
     pipeline::{Cancel, Conversation, LiveOptions, Options, Update},
+    stages::{self, Stage, Stages},
     status::Failure,
 };
 
@@ -50,6 +51,8 @@ pub struct Session {
     pub live: LiveOptions,
     /// What the bytes are.
     pub audio: AudioStream,
+    /// Whom its stages are told.
+    pub stages: Stages,
 }
 
 impl Session {
@@ -60,13 +63,18 @@ impl Session {
             options,
             live,
             mut audio,
+            stages,
         } = self;
+        let _following = stages.follow();
         let (mut samples, mut work) = (0_usize, Duration::ZERO);
         let run = || -> Result<(), Failure> {
             let mut conversation = Conversation::new(model, &options, live)?;
             while let Some(input) = peer.next()? {
                 let new = match &input {
-                    Input::Audio(bytes) => audio.push(bytes)?,
+                    Input::Audio(bytes) => {
+                        let _timed = stages::enter(Stage::Audio);
+                        audio.push(bytes)?
+                    }
                     Input::Commit | Input::Clear => vec![],
                 };
                 samples += new.len();

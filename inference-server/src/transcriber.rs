@@ -17,10 +17,12 @@ use crate::{
     calibration::Calibration,
     call::Call,
     keys::Keys,
-    metrics::Metrics,
+    metrics::{Api, Metrics},
     model::Model,
     pipeline::{self, Cancel, Options, Recording, Take, Transcript, WindowResult},
+    stages::{self, Stage},
     status::Failure,
+    traces::Traces,
 };
 
 /// Where the server is in its life.
@@ -54,6 +56,7 @@ pub struct Transcriber {
     settings: Settings,
     admission: Arc<Admission>,
     metrics: Arc<Metrics>,
+    traces: Traces,
     model: OnceLock<Arc<Model>>,
     phase: watch::Sender<Phase>,
     stop: CancellationToken,
@@ -64,10 +67,11 @@ const DRAINING: Failure = Failure::Unavailable("the server is shutting down");
 
 impl Transcriber {
     /// A server that has no model yet.
-    pub fn new(settings: Settings, admission: Arc<Admission>) -> Self {
+    pub fn new(settings: Settings, admission: Arc<Admission>, traces: Traces) -> Self {
         Transcriber {
             settings,
             admission,
+            traces,
             metrics: Arc::new(Metrics::new()),
             model: OnceLock::new(),
             phase: watch::Sender::new(Phase::Loading),
@@ -147,6 +151,12 @@ impl Transcriber {
         }
     }
 
+    /// A request arrives; it must be over after `time`.
+    pub fn begin(&self, api: Api, headers: &HeaderMap, time: Duration) -> Call {
+        let model = self.model.get().map(|model| model.facts().name.as_str());
+        Call::begin(self.metrics.clone(), &self.traces, api, model, headers, time)
+    }
+
     /// Waits for the permit to work on so much audio (zero: not known, or live), as long as the request may take; not at
     /// all where it would wait longer than that.
     pub async fn permit(&self, place: Place, audio: Duration, call: &mut Call) -> Result<Permit, Failure> {
@@ -162,7 +172,7 @@ impl Transcriber {
             failure = self.stopped() => return Err(failure),
         };
         permit.must_end_by(call.deadline());
-        call.admitted(asked.elapsed());
+        call.admitted(asked);
         Ok(permit)
     }
 
@@ -222,7 +232,9 @@ impl Transcriber {
         let model = self.model()?;
         let max = self.settings.max_audio_duration;
         let permit = self.permit(place, audio.estimate(), call).await?;
+        let stages = call.stages().clone();
         let work = on_worker(permit, call.deadline(), move |cancel, permit| {
+            let _following = stages.follow();
             let started = Instant::now();
             let audio = Played {
                 source: audio,
@@ -267,16 +279,21 @@ impl Recording for Played<'_> {
 
     fn play(&self, take: &mut Take<'_, Failure>) -> Result<(), Failure> {
         self.samples.set(0);
-        let (began, mut taking) = (Instant::now(), Duration::ZERO);
+        let (began, mut taking, mut waiting) = (Instant::now(), Duration::ZERO, Duration::ZERO);
         let played = self.source.play(self.max, &mut |samples| {
             self.samples.set(self.samples.get() + samples.len());
             let began = Instant::now();
             let taken = take(samples);
             taking += began.elapsed();
-            Handle::current().block_on(self.permit.borrow_mut().let_short_ones_pass());
+            let asked = Instant::now();
+            if Handle::current().block_on(self.permit.borrow_mut().let_short_ones_pass()) {
+                stages::add(Stage::Queue, asked, asked.elapsed());
+                waiting += asked.elapsed();
+            }
             taken
         });
         let beside = began.elapsed().saturating_sub(taking);
+        stages::add(Stage::Audio, began, beside.saturating_sub(waiting));
         self.beside.set(self.beside.get() + beside);
         played.map_err(|error| match error {
             SourceError::Audio(error) => error.into(),

@@ -33,6 +33,8 @@ fn serve_has_the_defaults_that_are_documented() {
         threads: 0,
         grpc_addr: "0.0.0.0:50051".parse().unwrap(),
         http_addr: "0.0.0.0:8080".parse().unwrap(),
+        tls: None,
+        otlp_endpoint: None,
         settings: Settings {
             options: Options::default(),
             timeout: Duration::from_secs(90),
@@ -58,7 +60,8 @@ fn every_flag_of_serve_reaches_the_config() {
          --log-format json --log-level debug --long-form sequential --vad false --word-timestamps --temperatures 0.5,1 \
          --beam-size 5 --patience 2 --best-of 3 --length-penalty 0.25 --compression-ratio-threshold 2.5 \
          --logprob-threshold -1.5 --no-speech-threshold 0.75 --seed 11 --initial-prompt hello --carry-initial-prompt \
-         --hotwords zero --condition-on-previous-text false",
+         --hotwords zero --condition-on-previous-text false --tls-cert /tls.crt --tls-key /tls.key --tls-client-ca /ca.crt \
+         --otlp-endpoint http://collector:4317",
     );
     let said = format!("{config:?}");
     for part in [
@@ -70,6 +73,10 @@ fn every_flag_of_serve_reaches_the_config() {
         "threads: 3",
         "127.0.0.1:1",
         "[::1]:2",
+        "cert: \"/tls.crt\"",
+        "key: \"/tls.key\"",
+        "client_ca: Some(\"/ca.crt\")",
+        "otlp_endpoint: Some(\"http://collector:4317\")",
         "Code(\"nl\")",
         "Translate",
         "chunk_duration: 20s",
@@ -128,6 +135,9 @@ fn values_that_cannot_work_are_refused() {
         "--max-audio-duration 0s",
         "--timeout soon",
         "--task sing",
+        "--tls-cert /tls.crt",
+        "--tls-key /tls.key",
+        "--tls-client-ca /ca.crt",
     ] {
         assert!(
             parse(&format!("parlance-server serve --model /m {flags}")).is_err(),

@@ -8,7 +8,7 @@ use axum::{
         Query, State,
         ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code},
     },
-    http::HeaderMap,
+    http::{HeaderMap, StatusCode},
     response::Response,
 };
 use futures::{SinkExt, StreamExt, stream::SplitSink};
@@ -56,7 +56,7 @@ pub(super) async fn open(
 ) -> Response {
     let settings = transcriber.settings();
     let time = settings.max_audio_duration.saturating_add(settings.timeout);
-    let call = Call::begin(transcriber.metrics().clone(), Api::HttpRealtime, &headers, time);
+    let call = transcriber.begin(Api::HttpRealtime, &headers, time);
     let id = call::header_value(call.request_id());
     let allowed = transcriber.authenticate(&headers);
     let place = allowed.and_then(|()| transcriber.enter()).and_then(|place| {
@@ -84,6 +84,7 @@ pub(super) async fn open(
 }
 
 async fn serve(transcriber: Arc<Transcriber>, place: Place, socket: WebSocket, mut call: Call) {
+    call.answered(StatusCode::SWITCHING_PROTOCOLS);
     let id = call.request_id().to_owned();
     let (outbound, inbound) = socket.split();
     let mut client = Client {
@@ -206,6 +207,7 @@ async fn talk(
         }
     };
     let session = Session {
+        stages: call.stages().clone(),
         audio: AudioStream::new(configuration.encoding, transcriber.settings().max_audio_duration)?,
         live: configuration.live.clone(),
         options: configuration.options.clone(),

@@ -44,7 +44,7 @@ pub(super) async fn translate(State(transcriber): State<Arc<Transcriber>>, reque
 
 async fn respond(transcriber: Arc<Transcriber>, request: Request, api: Api, task: Task) -> Response {
     let time = transcriber.settings().timeout;
-    let mut call = Call::begin(transcriber.metrics().clone(), api, request.headers(), time);
+    let mut call = transcriber.begin(api, request.headers(), time);
     let id = call::header_value(call.request_id());
     let mut response = match arrive(&transcriber, request, &call).await {
         Err(failure) => refuse(call, &failure),

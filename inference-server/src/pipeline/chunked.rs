@@ -13,7 +13,11 @@ use super::{
     segments, silence,
     speech::Speech,
 };
-use crate::{audio::SAMPLE_RATE, model::Model};
+use crate::{
+    audio::SAMPLE_RATE,
+    model::Model,
+    stages::{self, Stage},
+};
 
 /// The chunked long form over audio that arrives piece by piece: each window is transcribed when it is full.
 pub(super) struct Chunked<'m> {
@@ -319,6 +323,7 @@ impl<'m> Ear<'_, 'm> {
                 .map(|window| self.understand(window, cancel))
                 .collect();
         }
+        let _timed = stages::enter(Stage::Decoder);
         std::thread::scope(|scope| {
             let understand = |window| move || self.understand(window, cancel);
             let threads: Vec<_> = windows

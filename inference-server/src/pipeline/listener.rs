@@ -17,6 +17,7 @@ use crate::{
     encoder,
     features::LogMel,
     model::Model,
+    stages::{self, Stage},
 };
 
 /// Transcribes the windows of one request.
@@ -163,6 +164,7 @@ impl<'m> Listener<'m> {
     /// The languages of a window by their probability, likeliest first; none for a model of one language.
     pub(super) fn languages(&self, features: &LogMel) -> Result<Vec<(&'m str, f32)>, PipelineError> {
         let encoded = encoder::encode(self.model, features)?;
+        let _timed = stages::enter(Stage::Decoder);
         Ok(Decoder::new(self.model, &encoded)?.languages()?)
     }
 
@@ -181,6 +183,7 @@ impl<'m> Listener<'m> {
         previous: &[u32],
         cancel: &Cancel,
     ) -> Result<Said<'m>, PipelineError> {
+        let _timed = stages::enter(Stage::Decoder);
         let mut decoder = window.0;
         let language = match &self.language {
             Language::Code(code) => code.clone(),
@@ -262,6 +265,7 @@ impl<'m> Listener<'m> {
         if !self.options.word_timestamps {
             return Ok(());
         }
+        let _timed = stages::enter(Stage::Decoder);
         let window = Window {
             model: self.model,
             language: &said.language,

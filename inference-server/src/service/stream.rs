@@ -56,6 +56,7 @@ pub(super) async fn begin(
     };
     let config = first(inbound.next().await?)?;
     let session = Session {
+        stages: call.stages().clone(),
         audio: AudioStream::new(request::encoding(&config)?, settings.max_audio_duration)?,
         live: request::live(&config)?,
         options: request::options(config.transcription, &settings.options)?,

@@ -14,6 +14,7 @@ CACHE=$PARLANCE_CACHE/clients
 
 need chromium has chromium
 need fonts-dejavu-core test -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
+need openssl has openssl
 need python3-venv python3 -c 'import ensurepip'
 install_missing
 

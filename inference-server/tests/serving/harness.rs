@@ -50,6 +50,8 @@ pub fn config() -> Config {
         threads: 1,
         grpc_addr: ([127, 0, 0, 1], 0).into(),
         http_addr: ([127, 0, 0, 1], 0).into(),
+        tls: None,
+        otlp_endpoint: None,
         settings: Settings {
             options: Options::default(),
             timeout: hour,

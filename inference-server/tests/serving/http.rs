@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
 };
 
@@ -34,7 +34,7 @@ impl Answer {
     }
 }
 
-async fn read(mut stream: TcpStream) -> Answer {
+async fn read(mut stream: impl AsyncRead + Unpin) -> Answer {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await.unwrap();
     let split = bytes
@@ -60,7 +60,11 @@ pub async fn get(address: SocketAddr, path: &str) -> Answer {
 }
 
 async fn exchange(address: SocketAddr, method: &str, path: &str) -> Answer {
-    let mut stream = TcpStream::connect(address).await.unwrap();
+    ask(TcpStream::connect(address).await.unwrap(), method, path).await
+}
+
+/// Asks over a connection of any kind.
+pub async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, method: &str, path: &str) -> Answer {
     let head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     read(stream).await
@@ -107,7 +111,12 @@ impl Upload {
         self.send_to(address, "/v1/audio/transcriptions").await
     }
 
-    async fn send_to(mut self, address: SocketAddr, path: &str) -> TcpStream {
+    async fn send_to(self, address: SocketAddr, path: &str) -> TcpStream {
+        let stream = TcpStream::connect(address).await.unwrap();
+        self.send_over(stream, path).await
+    }
+
+    async fn send_over<S: AsyncWrite + Unpin>(mut self, mut stream: S, path: &str) -> S {
         self.form.extend(b"--XX--\r\n");
         let head = format!(
             "POST {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {}\r\n\
@@ -115,11 +124,15 @@ impl Upload {
             self.form.len(),
             self.head
         );
-        let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(head.as_bytes()).await.unwrap();
         stream.write_all(&self.form).await.unwrap();
         stream
     }
+}
+
+/// Sends a form over a connection of any kind.
+pub async fn post_over(stream: impl AsyncRead + AsyncWrite + Unpin, upload: Upload) -> Answer {
+    read(upload.send_over(stream, "/v1/audio/transcriptions").await).await
 }
 
 pub async fn post(address: SocketAddr, upload: Upload) -> Answer {
