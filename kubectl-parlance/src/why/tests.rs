@@ -90,7 +90,7 @@ fn what_is_well_is_said_to_be_well() {
 
 #[test]
 fn the_operators_words_are_the_cause_and_are_said_once() {
-    let message = "container server ended with exit code 1 (3 restarts): cannot follow the server's options: unknown language \"xx\"";
+    let message = "container server ended with exit code 1 (3 restarts): the model cannot follow the server's options: unknown language \"xx\"";
     let mut case = case_of(ill("CrashLoop", message));
     let server = container(
         "server",
@@ -112,7 +112,7 @@ fn the_operators_words_are_the_cause_and_are_said_once() {
     assert_eq!(
         text,
         "TranscriptionService calls in namespace speech is not ready: container server ended with exit code 1 (3 restarts): \
-         cannot follow the server's options: unknown language \"xx\" (CrashLoop). Container server of pod calls-1 ended with exit code 1, 2m ago, and was started \
+         the model cannot follow the server's options: unknown language \"xx\" (CrashLoop). Container server of pod calls-1 ended with exit code 1, 2m ago, and was started \
          again 3 times. The pod is CrashLoopBackOff. The operator (0.1.0, led by parlance-abc) runs and has seen this spec.\n"
     );
     assert_eq!(outcome, Outcome::Wrong);
