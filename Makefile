@@ -27,8 +27,13 @@ prerequisites: ## Check what this machine has, and install what is missing from 
 	@$(CLUSTER)/prerequisites.sh
 
 .PHONY: build
-build: ## Build both programs for release
-	cargo build --release --locked -p operator -p inference-server
+build: ## Build the programs for release: operator, server and kubectl plugin
+	cargo build --release --locked -p operator -p inference-server -p kubectl-parlance
+
+PLUGIN_DIR ?= $(HOME)/.local/bin
+.PHONY: install-plugin
+install-plugin: build ## Install `kubectl parlance` into PLUGIN_DIR (~/.local/bin), which must be in PATH
+	install -D -t "$(PLUGIN_DIR)" "$(or $(CARGO_TARGET_DIR),target)/release/kubectl-parlance" kubectl-parlance/kubectl_complete-parlance
 
 .PHONY: generate
 generate: ## Write the CRD YAML and the API reference from the API types

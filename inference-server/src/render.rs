@@ -1,8 +1,9 @@
 //! A [`Transcript`] in; text, JSON, SubRip or WebVTT out. Pure.
 
-use std::{fmt::Write, time::Duration};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use subtitles::Cue;
 
 use crate::{
     pipeline::{Segment, Task, Transcript, Word},
@@ -43,8 +44,8 @@ pub fn render(transcript: &Transcript, format: Format) -> String {
     match format {
         Format::Text => format!("{}\n", transcript.text),
         Format::Json => json(transcript),
-        Format::Srt => srt(&transcript.segments),
-        Format::Vtt => vtt(&transcript.segments),
+        Format::Srt => subtitles::srt(cues(&transcript.segments)),
+        Format::Vtt => subtitles::vtt(cues(&transcript.segments)),
     }
 }
 
@@ -110,49 +111,12 @@ fn rounded(value: f32) -> f64 {
     (f64::from(value) * 1000.0).round() / 1000.0
 }
 
-fn srt(segments: &[Segment]) -> String {
-    let mut out = String::new();
-    for (number, segment) in (1..).zip(segments) {
-        let (start, end) = (stamp(segment.start, ','), stamp(segment.end, ','));
-        let _ = write!(out, "{number}\n{start} --> {end}\n{}\n\n", cue(&segment.text));
-    }
-    out
-}
-
-fn vtt(segments: &[Segment]) -> String {
-    let mut out = "WEBVTT\n\n".to_owned();
-    for segment in segments {
-        let text = cue(&segment.text)
-            .replace('&', "&amp;")
-            .replace('<', "&lt;")
-            .replace('>', "&gt;");
-        let _ = write!(
-            out,
-            "{} --> {}\n{text}\n\n",
-            stamp(segment.start, '.'),
-            stamp(segment.end, '.')
-        );
-    }
-    out
-}
-
-/// An arrow or an empty line within a cue would end it.
-fn cue(text: &str) -> String {
-    text.split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
-        .replace("-->", "->")
-}
-
-/// `hh:mm:ss` and milliseconds after the separator; hours grow as they must.
-fn stamp(time: Duration, separator: char) -> String {
-    let (seconds, millis) = (time.as_secs(), time.subsec_millis());
-    format!(
-        "{:02}:{:02}:{:02}{separator}{millis:03}",
-        seconds / 3600,
-        seconds / 60 % 60,
-        seconds % 60
-    )
+fn cues(segments: &[Segment]) -> impl Iterator<Item = Cue<'_>> {
+    segments.iter().map(|segment| Cue {
+        start: segment.start,
+        end: segment.end,
+        text: &segment.text,
+    })
 }
 
 #[cfg(test)]
