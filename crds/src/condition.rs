@@ -62,6 +62,8 @@ pub enum Reason {
     NameConflict,
     /// The apiserver refused a child object or could not be reached.
     ApplyFailed,
+    /// `monitoring` asks for a kind that the cluster does not have; the pods serve without.
+    MonitoringUnavailable,
 }
 
 impl Reason {
@@ -92,6 +94,7 @@ impl Reason {
             Reason::ClaimNotFound => "ClaimNotFound",
             Reason::NameConflict => "NameConflict",
             Reason::ApplyFailed => "ApplyFailed",
+            Reason::MonitoringUnavailable => "MonitoringUnavailable",
         }
     }
 }

@@ -10,6 +10,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::monitoring::Monitoring;
+
 /// How pods serve a model.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -71,6 +73,10 @@ pub struct Serving {
     /// How many pods a drain of nodes may take at once. One when left out, and nothing with a single pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disruption: Option<Disruption>,
+
+    /// How the pods' metrics reach a Prometheus.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monitoring: Option<Monitoring>,
 }
 
 /// Size of the model to serve: sets requests, limits and the size of the cache.

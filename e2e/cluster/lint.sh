@@ -39,7 +39,7 @@ dependencies() {
   fi
 }
 
-charts() { helm lint --strict charts/*/; }
+charts() { helm lint --strict charts/parlance*/; }
 
 check formatting cargo fmt --all --check
 check clippy cargo clippy --workspace --all-targets --locked -- -D warnings

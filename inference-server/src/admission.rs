@@ -15,7 +15,7 @@ const FIRST_GUESS: Duration = Duration::from_secs(1);
 /// Bounds of the delay that is suggested to a refused client.
 const RETRY_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// Audio that is longer than this is a long job.
-const SHORT: Duration = Duration::from_secs(60);
+pub const SHORT: Duration = Duration::from_secs(60);
 /// A job that still holds its permit so long after its time is stuck: jobs look at their deadline at each step.
 const STUCK_AFTER: Duration = Duration::from_secs(120);
 /// Short jobs that may go before a long one that waits.

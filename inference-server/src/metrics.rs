@@ -12,7 +12,7 @@ use prometheus_client::{
 };
 
 use crate::{
-    admission::Load,
+    admission::{Load, SHORT},
     calibration::Calibration,
     model::ModelFacts,
     pipeline::WindowResult,
@@ -75,6 +75,21 @@ struct ByStage {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByLane {
+    api: Api,
+    lane: &'static str,
+}
+
+/// The queue's lane for so much audio; a request that was refused before its audio was read has none.
+fn lane(audio: Duration) -> &'static str {
+    match audio {
+        Duration::ZERO => "none",
+        audio if audio <= SHORT => "short",
+        _ => "long",
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ModelLabels {
     name: String,
     digest: String,
@@ -91,7 +106,7 @@ type Seconds = Gauge<f64, AtomicU64>;
 pub struct Metrics {
     registry: Registry,
     requests: Family<Outcome, Counter>,
-    duration: Family<ByApi, Histogram>,
+    duration: Family<ByLane, Histogram>,
     queue_wait: Histogram,
     batch_size: Histogram,
     audio: Family<ByApi, Counter<f64, AtomicU64>>,
@@ -227,7 +242,7 @@ impl Metrics {
         let s = Unit::Seconds;
         registry.register_with_unit(
             "request_duration",
-            "From arrival to the end of a request",
+            "From arrival to the end of a request, by the length of its audio",
             s.clone(),
             duration.clone(),
         );
@@ -293,7 +308,10 @@ impl Metrics {
             })
             .inc();
         self.duration
-            .get_or_create(&ByApi { api })
+            .get_or_create(&ByLane {
+                api,
+                lane: lane(audio),
+            })
             .observe(took.as_secs_f64());
         if !audio.is_zero() {
             self.audio
@@ -404,6 +422,11 @@ mod tests {
             audio: Duration::ZERO,
             ..ok
         });
+        metrics.finished(Finished {
+            audio: SHORT + second,
+            work: Duration::ZERO,
+            ..ok
+        });
         metrics.waited(second);
         metrics.rejected("busy");
         metrics.stages(&[(Stage::Encoder, second), (Stage::Decoder, second / 2)]);
@@ -413,10 +436,12 @@ mod tests {
         };
         let text = metrics.encode(load, second * 90).unwrap();
         for line in [
-            "parlance_requests_total{api=\"Transcribe\",code=\"OK\"} 1",
+            "parlance_requests_total{api=\"Transcribe\",code=\"OK\"} 2",
             "parlance_requests_total{api=\"Transcribe\",code=\"RESOURCE_EXHAUSTED\"} 1",
-            "parlance_request_duration_seconds_count{api=\"Transcribe\"} 2",
-            "parlance_audio_seconds_total{api=\"Transcribe\"} 4.0",
+            "parlance_request_duration_seconds_count{api=\"Transcribe\",lane=\"short\"} 1",
+            "parlance_request_duration_seconds_count{api=\"Transcribe\",lane=\"long\"} 1",
+            "parlance_request_duration_seconds_count{api=\"Transcribe\",lane=\"none\"} 1",
+            "parlance_audio_seconds_total{api=\"Transcribe\"} 65.0",
             "parlance_real_time_factor_sum{api=\"Transcribe\"} 0.25",
             "parlance_queue_wait_seconds_count 1",
             "parlance_requests_running 1",

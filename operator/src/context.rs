@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use kube::Client;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::kinds::Kinds;
 use crate::metrics::Metrics;
 use crate::names::Owner;
 
@@ -27,6 +28,8 @@ pub struct Context {
     pub identity: String,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Which kinds of other projects the cluster has.
+    pub kinds: Kinds,
     permits: Semaphore,
     failures: Mutex<HashMap<Owner, u32>>,
 }
@@ -45,6 +48,7 @@ impl Context {
             server_image,
             identity,
             metrics,
+            kinds: Kinds::default(),
             permits: Semaphore::new(concurrency.max(1)),
             failures: Mutex::default(),
         }
@@ -52,8 +56,10 @@ impl Context {
 
     /// Waits until a reconcile may start.
     pub async fn admit(&self) -> (Option<SemaphorePermit<'_>>, Instant) {
+        self.metrics.waits();
         // The semaphore is never closed.
         let permit = self.permits.acquire().await.ok();
+        self.metrics.begins();
         (permit, Instant::now())
     }
 

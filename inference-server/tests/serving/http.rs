@@ -456,3 +456,43 @@ async fn metrics_parse_and_tell_the_model_and_what_was_done() {
         "{text}"
     );
 }
+
+/// Kind and name of each metric that docs/observability.md describes as the server's, as `counter parlance_x_total`.
+fn described() -> Vec<String> {
+    let page = include_str!("../../../docs/observability.md");
+    let (_, rest) = page.split_once("## Metrics of the server").unwrap();
+    let rest = rest.split("\n## ").next().unwrap();
+    let rows = rest.lines().filter_map(|line| line.strip_prefix("| `"));
+    let mut found: Vec<String> = rows
+        .map(|row| {
+            let name = row.split(['`', '{']).next().unwrap();
+            let kind = row.split('|').nth(1).unwrap().trim();
+            format!("{kind} {name}")
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+#[tokio::test]
+async fn the_page_describes_every_metric_and_no_other() {
+    let mut config = config();
+    config.settings.max_message_size = 1 << 20;
+    let serving = Serving::start(config).await;
+    post(serving.http, Upload::of(&sample("three-digits-16k.wav").0)).await;
+    let too_large = post(serving.http, Upload::of(&vec![0; 2 << 20])).await;
+    assert_eq!(too_large.status, 413);
+    let text = get(serving.http, "/metrics").await.text();
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let mut exported: Vec<String> = types
+        .map(|line| {
+            let (name, kind) = line.split_once(' ').unwrap();
+            let total = if kind == "counter" { "_total" } else { "" };
+            format!("{kind} {name}{total}")
+        })
+        .collect();
+    // Only with TLS: `tls.rs` looks at it.
+    exported.push("gauge parlance_tls_certificate_expiry_timestamp_seconds".to_owned());
+    exported.sort();
+    assert_eq!(exported, described());
+}

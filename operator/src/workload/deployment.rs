@@ -47,6 +47,7 @@ pub fn deployment(plan: &WorkloadPlan) -> Deployment {
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
                     labels: Some(pod_labels(plan)),
+                    annotations: pod_annotations(plan),
                     ..Default::default()
                 }),
                 spec: Some(pod(plan)),
@@ -73,6 +74,17 @@ fn pod_labels(plan: &WorkloadPlan) -> BTreeMap<String, String> {
     let mut labels = plan.owner.labels(Component::Server);
     labels.extend([plan.model.label()]);
     labels
+}
+
+/// Where a Prometheus that looks for annotations finds the metrics.
+fn pod_annotations(plan: &WorkloadPlan) -> Option<BTreeMap<String, String>> {
+    let port = HTTP_PORT.to_string();
+    let pairs = [("scrape", "true"), ("port", &port), ("path", "/metrics")];
+    plan.monitoring.annotations.then(|| {
+        pairs
+            .map(|(key, value)| (format!("prometheus.io/{key}"), value.to_string()))
+            .into()
+    })
 }
 
 fn pod(plan: &WorkloadPlan) -> PodSpec {

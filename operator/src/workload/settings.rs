@@ -11,7 +11,9 @@ use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{Budget, Image, ModelMount, Replicas, ServerFlags, VadFlags, WorkloadPlan, profile};
+use super::{
+    Budget, Image, ModelMount, MonitoringPlan, Replicas, ServerFlags, VadFlags, WorkloadPlan, profile,
+};
 use crate::duration;
 use crate::names::Owner;
 use crate::quantity;
@@ -90,6 +92,11 @@ impl WorkloadPlan {
             server: server_flags(serving)?,
             endpoint: serving.endpoint.type_,
             disruption: budget(serving.disruption.as_ref(), &replicas),
+            monitoring: serving
+                .monitoring
+                .as_ref()
+                .map(MonitoringPlan::from)
+                .unwrap_or_default(),
             replicas,
         })
     }
