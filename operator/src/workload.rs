@@ -161,6 +161,8 @@ pub enum Budget {
 pub struct ServerFlags {
     /// `--threads`
     pub threads: u32,
+    /// `--precision`
+    pub precision: Option<&'static str>,
     /// `--language`
     pub language: String,
     /// `--task`

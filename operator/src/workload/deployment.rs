@@ -216,6 +216,7 @@ fn asked_for(flags: &ServerFlags) -> impl Iterator<Item = String> {
     let temperatures: Vec<String> = flags.temperatures.iter().map(f64::to_string).collect();
     let temperatures = Some(temperatures.join(",")).filter(|list| !list.is_empty());
     [
+        ("precision", written(flags.precision)),
         ("long-form", written(flags.long_form)),
         ("vad", written(vad.map(|vad| vad.enabled))),
         ("vad-threshold", written(vad.and_then(|vad| vad.threshold))),
