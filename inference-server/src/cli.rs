@@ -5,7 +5,14 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    bundled, fetch, inspect, keys::Keys, model::Dtype, render::Format, run, telemetry::LogFormat, transcribe,
+    bundled, fetch, inspect,
+    keys::Keys,
+    model::Dtype,
+    pipeline::{self, Clip, Options},
+    render::Format,
+    run,
+    telemetry::LogFormat,
+    transcribe,
     transcriber::Settings,
 };
 
@@ -33,7 +40,7 @@ pub enum Command {
     /// Serve a model over gRPC and an OpenAI-compatible HTTP API.
     Serve(Box<ServeArgs>),
     /// Write the transcript of one audio file to standard output.
-    Transcribe(TranscribeArgs),
+    Transcribe(Box<TranscribeArgs>),
     /// Describe a model directory: architecture, languages, files, digest.
     Inspect(InspectArgs),
     /// Copy a model to a volume, or verify it in place.
@@ -175,6 +182,9 @@ pub struct TranscribeArgs {
     threads: usize,
     #[command(flatten)]
     transcription: TranscriptionArgs,
+    /// Parts of the audio to transcribe, in seconds: start,end,start,end,... [default: all of it]
+    #[arg(long, env = "PARLANCE_CLIP_TIMESTAMPS", value_name = "LIST", value_parser = clip_timestamps)]
+    clip_timestamps: Option<Clips>,
     /// How the transcript is written: text, json, srt or vtt
     #[arg(long, env = "PARLANCE_FORMAT", default_value = "text")]
     format: Format,
@@ -295,6 +305,7 @@ impl TranscribeArgs {
             dtype,
             threads,
             transcription,
+            clip_timestamps,
             format,
         } = self;
         transcribe::Request {
@@ -302,7 +313,10 @@ impl TranscribeArgs {
             model,
             dtype,
             threads,
-            options: transcription.into_options(),
+            options: Options {
+                clips: clip_timestamps.unwrap_or_default().0,
+                ..transcription.into_options()
+            },
             format,
         }
     }
@@ -345,6 +359,14 @@ impl FetchArgs {
             report,
         }
     }
+}
+
+/// One value of a flag, and not one value a clip.
+#[derive(Clone, Debug, Default)]
+struct Clips(Vec<Clip>);
+
+fn clip_timestamps(text: &str) -> Result<Clips, String> {
+    pipeline::clips(text).map(Clips)
 }
 
 fn positive_duration(text: &str) -> Result<Duration, String> {

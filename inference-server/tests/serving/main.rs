@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // clippy allows it in the tests themselves, not in what they share
 
 mod bounds;
+mod channels;
 mod grpc;
 mod harness;
 mod http;
