@@ -249,16 +249,15 @@ mod tests {
     #[test]
     fn doubtful_words_at_the_end_of_the_audio_end_it() {
         let last = Window {
-            content: Some(5000),
-            size: 2000,
+            content: Some(6000),
             ..window()
         };
-        let stretches = [said(30.2, 0.9), said(48.0, 0.1)];
-        assert_eq!(last.judge(&stretches), Verdict::Cut { keep: 1, next: 5000 });
+        let stretches = [said(30.2, 0.9), said(58.0, 0.1)];
+        assert_eq!(last.judge(&stretches), Verdict::Cut { keep: 1, next: 6000 });
         let going_on = Window {
             content: None,
             ..last
         };
-        assert_eq!(going_on.judge(&stretches), Verdict::Cut { keep: 1, next: 4800 });
+        assert_eq!(going_on.judge(&stretches), Verdict::Cut { keep: 1, next: 5800 });
     }
 }
