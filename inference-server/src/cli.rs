@@ -8,6 +8,7 @@ use crate::{
     bundled, fetch, inspect,
     keys::Keys,
     model::{Dtype, Precision},
+    pipeline::{self, Clip, Options},
     render::Format,
     run,
     telemetry::LogFormat,
@@ -41,7 +42,7 @@ pub enum Command {
     /// Serve a model over gRPC and an OpenAI-compatible HTTP API.
     Serve(Box<ServeArgs>),
     /// Write the transcript of one audio file to standard output.
-    Transcribe(TranscribeArgs),
+    Transcribe(Box<TranscribeArgs>),
     /// Describe a model directory: architecture, languages, files, digest.
     Inspect(InspectArgs),
     /// Copy a model to a volume, or verify it in place.
@@ -199,6 +200,9 @@ pub struct TranscribeArgs {
     threads: usize,
     #[command(flatten)]
     transcription: TranscriptionArgs,
+    /// Parts of the audio to transcribe, in seconds: start,end,start,end,... [default: all of it]
+    #[arg(long, env = "PARLANCE_CLIP_TIMESTAMPS", value_name = "LIST", value_parser = clip_timestamps)]
+    clip_timestamps: Option<Clips>,
     /// How the transcript is written: text, json, srt or vtt
     #[arg(long, env = "PARLANCE_FORMAT", default_value = "text")]
     format: Format,
@@ -326,6 +330,7 @@ impl TranscribeArgs {
             precision,
             threads,
             transcription,
+            clip_timestamps,
             format,
         } = self;
         transcribe::Request {
@@ -334,7 +339,10 @@ impl TranscribeArgs {
             dtype,
             precision,
             threads,
-            options: transcription.into_options(),
+            options: Options {
+                clips: clip_timestamps.unwrap_or_default().0,
+                ..transcription.into_options()
+            },
             format,
         }
     }
@@ -377,6 +385,14 @@ impl FetchArgs {
             report,
         }
     }
+}
+
+/// One value of a flag, and not one value a clip.
+#[derive(Clone, Debug, Default)]
+struct Clips(Vec<Clip>);
+
+fn clip_timestamps(text: &str) -> Result<Clips, String> {
+    pipeline::clips(text).map(Clips)
 }
 
 fn positive_duration(text: &str) -> Result<Duration, String> {

@@ -3,7 +3,7 @@
 use std::{fs, io::Write, path::PathBuf, time::Duration};
 
 use crate::{
-    audio::{Source, SourceError},
+    audio::{Channels, Source, SourceError},
     bundled,
     model::{Dtype, Model, Precision},
     pipeline::{self, Cancel, Options, PipelineError, Recording, Take},
@@ -47,7 +47,7 @@ pub fn run(request: &Request, out: &mut dyn Write) -> Result<(), TranscribeError
         source: Source::file(opened),
         name: file.to_string(),
     };
-    audio.check()?;
+    audio.check(request.options.channels)?;
     let dir = match &request.model {
         Some(dir) => dir.clone(),
         None => bundled::find(bundled::DEFAULT).map_err(|e| TranscribeError(e.to_string()))?,
@@ -69,16 +69,16 @@ struct AudioFile {
 }
 
 impl AudioFile {
-    /// Whether there is audio at its start.
-    fn check(&self) -> Result<(), TranscribeError> {
-        let begun = |samples: &[f32]| {
-            if samples.is_empty() {
+    /// Whether there is audio at its start, with no more channels than can be told apart.
+    fn check(&self, channels: Channels) -> Result<(), TranscribeError> {
+        let begun = |lanes: &[Vec<f32>]| {
+            if lanes.iter().all(Vec::is_empty) {
                 Ok(())
             } else {
                 Err(String::new())
             }
         };
-        match self.source.play(NO_LIMIT, &mut { begun }) {
+        match self.source.play(channels, NO_LIMIT, &mut { begun }) {
             Ok(()) | Err(SourceError::Taker(_)) => Ok(()),
             Err(error) => Err(self.failed(&error)),
         }
@@ -98,10 +98,12 @@ impl From<PipelineError> for TranscribeError {
 impl Recording for AudioFile {
     type Error = TranscribeError;
 
-    fn play(&self, take: &mut Take<'_, TranscribeError>) -> Result<(), TranscribeError> {
-        self.source.play(NO_LIMIT, take).map_err(|error| match error {
-            SourceError::Taker(error) => error,
-            other => self.failed(&other),
-        })
+    fn play(&self, channels: Channels, take: &mut Take<'_, TranscribeError>) -> Result<(), TranscribeError> {
+        self.source
+            .play(channels, NO_LIMIT, take)
+            .map_err(|error| match error {
+                SourceError::Taker(error) => error,
+                other => self.failed(&other),
+            })
     }
 }

@@ -20,6 +20,9 @@ use inference_server::{
 };
 use serde::Deserialize;
 
+#[path = "transcript/parts.rs"]
+mod parts;
+
 static MODEL: LazyLock<Model> = LazyLock::new(|| Model::load(&directory(), 2).unwrap());
 
 fn directory() -> PathBuf {

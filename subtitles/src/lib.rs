@@ -11,6 +11,8 @@ pub struct Cue<'a> {
     pub end: Duration,
     /// What is shown; runs of blanks count as one.
     pub text: &'a str,
+    /// Who says it, where each channel is transcribed by itself; from 1.
+    pub channel: Option<u16>,
 }
 
 /// SubRip: numbered cues, each with an empty line after it.
@@ -32,7 +34,9 @@ pub fn vtt<'a>(cues: impl IntoIterator<Item = Cue<'a>>) -> String {
             .replace('&', "&amp;")
             .replace('<', "&lt;")
             .replace('>', "&gt;");
-        let _ = write!(out, "{start} --> {end}\n{text}\n\n");
+        let voice = cue.channel.map(|channel| format!("<v Channel {channel}>"));
+        let voice = voice.unwrap_or_default();
+        let _ = write!(out, "{start} --> {end}\n{voice}{text}\n\n");
     }
     out
 }
@@ -65,11 +69,13 @@ mod tests {
             start: Duration::from_millis(200),
             end: Duration::from_millis(1500),
             text: " Seven\n\n--> one.",
+            channel: None,
         },
         Cue {
             start: Duration::from_millis(3_600_000),
             end: Duration::from_millis(3_661_004),
             text: "R&D <b>",
+            channel: Some(2),
         },
     ];
 
@@ -82,7 +88,7 @@ mod tests {
         assert_eq!(
             vtt(CUES),
             "WEBVTT\n\n00:00:00.200 --> 00:00:01.500\nSeven -&gt; one.\n\n\
-             01:00:00.000 --> 01:01:01.004\nR&amp;D &lt;b&gt;\n\n"
+             01:00:00.000 --> 01:01:01.004\n<v Channel 2>R&amp;D &lt;b&gt;\n\n"
         );
     }
 

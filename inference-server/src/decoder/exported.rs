@@ -51,8 +51,7 @@ impl<'m> Decoder<'m> {
 
     /// Whether it shows where it looks.
     pub(super) fn shows(&self) -> bool {
-        let cache = &self.exported.cache;
-        !cache.next_attention.is_empty() && !cache.first_attention.is_empty()
+        self.exported.cache.shows_attention()
     }
 
     /// Reads one token.

@@ -29,7 +29,8 @@ pub(super) fn search(
     let tokens = &decoder.model.config.tokens;
     // Half of what the decoder can hold, as in the original, and no more than it can hold beside the prompt.
     let most = (decoder.model.config.sizes.decoder_positions / 2)
-        .min(tokens.max_length.saturating_sub(ready.length));
+        .min(tokens.max_length.saturating_sub(ready.length))
+        .min(how.max_new_tokens.unwrap_or(usize::MAX));
     let walk = Walk {
         end: tokens.end,
         most,
@@ -168,18 +169,25 @@ fn likeliest(scores: &[f32]) -> u32 {
     best as u32
 }
 
+/// The probabilities from which a token is drawn at a temperature above 0: the soft-max of the scores divided by it, one a
+/// vocabulary entry, together 1.
+pub fn drawn_from(scores: &[f32], temperature: f32) -> Vec<f64> {
+    let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let weight = |score: &f32| f64::from((score - most) / temperature).exp();
+    let mut weights: Vec<f64> = scores.iter().map(weight).collect();
+    let total: f64 = weights.iter().sum();
+    weights.iter_mut().for_each(|weight| *weight /= total);
+    weights
+}
+
 /// A token drawn by its probability at a temperature above 0.
 fn draw(scores: &[f32], temperature: f32, rng: &mut StdRng) -> u32 {
-    let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let weight = |score: f32| f64::from((score - most) / temperature).exp();
-    let total: f64 = scores.iter().map(|&score| weight(score)).sum();
-    let mut left = rng.random::<f64>() * total;
+    let mut left = rng.random::<f64>();
     let mut chosen = likeliest(scores);
-    for (token, &score) in scores.iter().enumerate() {
-        let weight = weight(score);
-        if weight > 0.0 {
+    for (token, probability) in drawn_from(scores, temperature).into_iter().enumerate() {
+        if probability > 0.0 {
             chosen = token as u32;
-            left -= weight;
+            left -= probability;
             if left < 0.0 {
                 break;
             }

@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     admission::Place,
-    audio::AudioStream,
+    audio::{ChannelStream, Channels},
     call::{self, Call},
     metrics::Api,
     pipeline::{Cancel, Conversation, Update},
@@ -208,7 +208,11 @@ async fn talk(
     };
     let session = Session {
         stages: call.stages().clone(),
-        audio: AudioStream::new(configuration.encoding, transcriber.settings().max_audio_duration)?,
+        audio: ChannelStream::new(
+            configuration.encoding,
+            Channels::Mix,
+            transcriber.settings().max_audio_duration,
+        )?,
         live: configuration.live.clone(),
         options: configuration.options.clone(),
     };
@@ -302,7 +306,7 @@ impl Peer for Link {
         Ok(self.inputs.blocking_recv())
     }
 
-    fn send(&mut self, updates: Vec<Update>) -> Result<(), Failure> {
+    fn send(&mut self, _: Option<u16>, updates: Vec<Update>) -> Result<(), Failure> {
         for update in updates {
             self.updates
                 .blocking_send(update)

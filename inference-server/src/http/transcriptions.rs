@@ -18,6 +18,7 @@ use tokio::time::{timeout, timeout_at};
 use super::form::{self, Form, ResponseFormat};
 use crate::{
     admission::Place,
+    audio::Channels,
     call::{self, Call},
     metrics::Api,
     pipeline::{Options, Task, Transcript},
@@ -98,6 +99,14 @@ async fn arrive(transcriber: &Transcriber, request: Request, call: &Call) -> Res
     if let Some(name) = &form.model {
         super::served(transcriber.model()?.as_ref(), name)?;
     }
+    // Deltas come as windows are done, which is not the order in which several channels were spoken.
+    let channels = form.channels.unwrap_or(transcriber.settings().options.channels);
+    if form.stream && channels == Channels::Each {
+        return Err(Failure::invalid(
+            "stream",
+            "stream needs channels mixed: the deltas of separate channels would not add up to the text",
+        ));
+    }
     Ok((place, form))
 }
 
@@ -112,6 +121,9 @@ fn options(form: &Form, task: Task, defaults: &Options) -> Options {
     }
     if form.prompt.is_some() {
         options.context.initial_prompt.clone_from(&form.prompt);
+    }
+    if let Some(channels) = form.channels {
+        options.channels = channels;
     }
     // At 0 the API raises the temperature by itself until the text is good enough; above, it is what is asked for.
     if form.temperature > 0.0 {

@@ -163,6 +163,11 @@ fn encoded_shape(config: &Config) -> Vec<Dim> {
 }
 
 impl Cache {
+    /// Whether every layer's cross-attention can be seen.
+    pub(crate) fn shows_attention(&self) -> bool {
+        !self.next_attention.is_empty() && !self.first_attention.is_empty()
+    }
+
     fn connect(decoder: &Graph, decoder_with_past: &Graph, layers: usize) -> Result<Cache, String> {
         let logits = |graph: &Graph| {
             graph

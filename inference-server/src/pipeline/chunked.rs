@@ -2,12 +2,14 @@
 //!
 //! A window ends in the last silence of its latter half between two stretches of speech, or in a pause of its last
 //! `chunk_overlap`, if there is one: then no word is cut, and the next window begins there. In speech without a pause it ends when it is full, the next begins `chunk_overlap` before that, and the words
-//! that both heard are written once ([`super::joint`]); until then the first of the two is held back.
+//! that both heard are written once ([`super::joint`]); until then the first of the two is held back. Where it is asked for, a
+//! window also ends in a long silence. What is in no clip is not heard.
 
 use std::{ops::Range, time::Duration};
 
 use super::{
     Cancel, Options, PipelineError, Thresholds, WindowResult,
+    clips::Ahead,
     heard::Heard,
     listener::{Encoded, Listener},
     segments, silence,
@@ -19,12 +21,19 @@ use crate::{
     stages::{self, Stage},
 };
 
+/// Samples between two looks for a long silence, 100 ms.
+const LOOK_EVERY: usize = SAMPLE_RATE as usize / 10;
+
 /// The chunked long form over audio that arrives piece by piece: each window is transcribed when it is full.
 pub(super) struct Chunked<'m> {
     listener: Listener<'m>,
     thresholds: Thresholds,
     /// Where somebody speaks, if that is asked for.
     speech: Option<Speech>,
+    /// The clips that are still to come, in samples.
+    clips: Ahead,
+    /// Samples of silence that end a window; the detector's pads are not among them.
+    silence: Option<usize>,
     /// What every window is told.
     prompt: Vec<u32>,
     /// Samples of a full window.
@@ -75,7 +84,11 @@ impl<'m> Chunked<'m> {
             .as_ref()
             .map(|settings| Speech::new(&model.detector, settings));
         let samples = |duration: Duration| (duration.as_secs_f64() * f64::from(SAMPLE_RATE)).round() as usize;
+        // A pad at the end of the speech is a part of the silence after it.
+        let silence = options.chunk_silence.zip(options.vad.as_ref());
         Ok(Chunked {
+            clips: Ahead::new(&options.clips, SAMPLE_RATE),
+            silence: silence.map(|(silence, vad)| samples(silence.saturating_sub(vad.speech_pad)).max(1)),
             prompt: listener.initial_prompt(),
             listener,
             thresholds: Thresholds::default(),
@@ -99,20 +112,46 @@ impl<'m> Chunked<'m> {
         cancel: &Cancel,
     ) -> Result<Vec<WindowResult>, PipelineError> {
         let mut results = Vec::new();
-        // Piece by piece, so that the buffer stays a window long; a window is only cut when more follows it.
-        for piece in samples.chunks(self.window) {
-            self.buffer.extend_from_slice(piece);
+        let mut left = samples;
+        while !left.is_empty() {
+            let at = self.begin + self.buffer.len();
+            let clip = self.clips.at(at).unwrap_or(usize::MAX..usize::MAX);
+            let end = if at < clip.start { clip.start } else { clip.end };
+            // Piece by piece, so that the buffer stays a window long and that nothing depends on how the audio is cut.
+            let size = left.len().min(end - at).min(LOOK_EVERY - at % LOOK_EVERY);
+            let (piece, rest) = left.split_at(size);
+            left = rest;
             if let Some(speech) = &mut self.speech {
                 speech.push(piece)?;
             }
+            if at < clip.start {
+                self.go_on_to(at + size);
+                continue;
+            }
+            self.buffer.extend_from_slice(piece);
+            // A window is only cut when more follows it.
             while self.buffer.len() > self.window {
                 match self.pause() {
                     Some(end) => self.hear(end, end, &mut results, cancel)?,
                     None => self.hear(self.window, self.window - self.overlap, &mut results, cancel)?,
                 }
             }
+            if at + size == clip.end || self.long_silence() {
+                let end = self.buffer.len();
+                self.hear(end, end, &mut results, cancel)?;
+            }
         }
         Ok(results)
+    }
+
+    /// Whether nobody has spoken for as long as ends a window, after somebody did.
+    fn long_silence(&self) -> bool {
+        let Some(silence) = self.silence.filter(|silence| self.buffer.len() > *silence) else {
+            return false;
+        };
+        let now = self.buffer.len();
+        let spans = self.speech_before(now);
+        spans.last().is_some_and(|last| now - last.end >= silence)
     }
 
     /// No more audio: transcribes what is left.
@@ -248,7 +287,12 @@ impl<'m> Chunked<'m> {
     /// The next window begins so many samples later.
     fn go_on(&mut self, samples: usize) {
         self.buffer.drain(..samples);
-        self.begin += samples;
+        self.go_on_to(self.begin + samples);
+    }
+
+    /// The buffer begins at this sample.
+    fn go_on_to(&mut self, begin: usize) {
+        self.begin = begin;
         if let Some(speech) = &mut self.speech {
             speech.forget(self.begin);
         }

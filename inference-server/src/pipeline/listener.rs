@@ -8,7 +8,7 @@ use miniz_oxide::deflate::core::{
 };
 
 use super::{
-    Cancel, Language, Options, PipelineError, Segment, Word,
+    Cancel, Language, LongForm, Options, PipelineError, Segment, Word,
     segments::Stretch,
     words::{self, Window},
 };
@@ -101,6 +101,7 @@ impl Facts {
             }
         });
         Some(Segment {
+            channel: None,
             words: words.collect(),
             start,
             end,
@@ -133,7 +134,7 @@ impl<'m> Listener<'m> {
         Ok(Listener {
             model,
             language,
-            rules: Rules::new(tokens, timestamps),
+            rules: Rules::new(tokens, timestamps).asked(tokens, &options.decoding),
             timestamps,
             hotwords: hotwords.unwrap_or_default(),
             options: options.clone(),
@@ -252,7 +253,13 @@ impl<'m> Listener<'m> {
                 .is_some_and(|least| tokens.avg_logprob > least)
     }
 
-    /// Gives the stretches of a window their words, where they were asked for. The window begins at `offset` seconds and has
+    /// Whether words are looked at for having been invented.
+    pub(super) fn doubts(&self) -> bool {
+        let threshold = self.options.hallucination_silence_threshold;
+        threshold.is_some() && self.options.long_form == LongForm::Sequential
+    }
+
+    /// Gives the stretches of a window their words, where they were asked for or are needed. The window begins at `offset` seconds and has
     /// `frames` frames; the speech before it ended at `last_speech` seconds.
     pub(super) fn time_words(
         &self,
@@ -262,12 +269,13 @@ impl<'m> Listener<'m> {
         last_speech: f64,
         cancel: &Cancel,
     ) -> Result<(), PipelineError> {
-        if !self.options.word_timestamps {
+        if !self.options.word_timestamps && !self.doubts() {
             return Ok(());
         }
         let _timed = stages::enter(Stage::Decoder);
         let window = Window {
             model: self.model,
+            punctuation: &self.options.punctuation,
             language: &said.language,
             prompt: &self.prompt(&said.language, false)?,
             frames,

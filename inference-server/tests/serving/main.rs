@@ -3,6 +3,7 @@
 
 mod bounds;
 mod certificates;
+mod channels;
 mod grpc;
 mod harness;
 mod http;

@@ -77,6 +77,7 @@ impl Transcript {
             start: millis(segment.start),
             end: millis(segment.end),
             text: &segment.text,
+            channel: None,
         });
         match format {
             Format::Txt => format!("{}\n", self.parts.text),
