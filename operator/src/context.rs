@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use kube::Client;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::downloads::Downloads;
 use crate::metrics::Metrics;
 use crate::names::Owner;
 
@@ -27,6 +28,8 @@ pub struct Context {
     pub identity: String,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// How far downloads are.
+    pub downloads: Downloads,
     permits: Semaphore,
     failures: Mutex<HashMap<Owner, u32>>,
 }
@@ -45,6 +48,7 @@ impl Context {
             server_image,
             identity,
             metrics,
+            downloads: Downloads::default(),
             permits: Semaphore::new(concurrency.max(1)),
             failures: Mutex::default(),
         }

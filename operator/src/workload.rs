@@ -11,18 +11,21 @@ pub mod persistent_volume_claim;
 pub mod pod;
 pub mod pod_disruption_budget;
 pub mod profile;
+pub mod remote;
 pub mod service;
 pub mod service_account;
 pub mod settings;
 
 use std::time::Duration;
 
+use crds::model::ModelSource;
 use crds::serving::{Autoscaling, EndpointType, Gpu, Placement};
 use k8s_openapi::api::core::v1::{LocalObjectReference, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::names::Owner;
 use crate::resources::{Prepared, Resources};
+use remote::Remote;
 
 /// Pods that serve a model, with every decision taken.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,8 +74,19 @@ pub struct ModelMount {
 pub enum Contents {
     /// Nothing until the first container copies this model of the image there.
     Bundled(String),
+    /// Nothing until the first container downloads this model there.
+    Remote(Remote),
     /// A model in this folder, which the first container verifies.
     Folder(String),
+}
+
+impl Contents {
+    /// What a claim of ours is filled with from `source`; nothing when that is a claim itself.
+    pub fn cached(source: &ModelSource) -> Option<Contents> {
+        let bundled = source.bundled.as_ref();
+        let bundled = bundled.map(|bundled| Contents::Bundled(bundled.name.clone()));
+        bundled.or_else(|| Remote::of(source).map(Contents::Remote))
+    }
 }
 
 /// An image and how to get it.
