@@ -139,7 +139,7 @@ impl Asker {
                     )
                 })
                 .adjust(|stop, wait| wait.map(|wait| stop.wait(wait, longest_wait)))
-                .notify(|stop, wait| told(stop, wait))
+                .notify(told)
                 .await;
             match outcome {
                 Ok(value) => return Ok(value),
