@@ -27,8 +27,13 @@ prerequisites: ## Check what this machine has, and install what is missing from 
 	@$(CLUSTER)/prerequisites.sh
 
 .PHONY: build
-build: ## Build both programs for release
-	cargo build --release --locked -p operator -p inference-server
+build: ## Build the programs for release: operator, server and kubectl plugin
+	cargo build --release --locked -p operator -p inference-server -p kubectl-parlance
+
+PLUGIN_DIR ?= $(HOME)/.local/bin
+.PHONY: install-plugin
+install-plugin: build ## Install `kubectl parlance` into PLUGIN_DIR (~/.local/bin), which must be in PATH
+	install -D -t "$(PLUGIN_DIR)" "$(or $(CARGO_TARGET_DIR),target)/release/kubectl-parlance" kubectl-parlance/kubectl_complete-parlance
 
 .PHONY: generate
 generate: ## Write the CRD YAML and the API reference from the API types
@@ -44,7 +49,7 @@ lint: ## Check formatting, clippy, documentation, licences, shell scripts and ch
 
 .PHONY: test
 test: prerequisites ## Run every test: Rust, clients, charts, and end to end on a real cluster
-	@$(CLUSTER)/test.sh unit clients chart e2e
+	@$(CLUSTER)/test.sh unit clients chart rules e2e
 
 .PHONY: unit-test
 unit-test: ## Run the tests that need no cluster
@@ -57,6 +62,10 @@ client-test: ## Run OpenAI's client and a browser against the server (ARGS='-k n
 .PHONY: chart-test
 chart-test: ## Run the charts' tests
 	@$(CLUSTER)/test.sh chart
+
+.PHONY: rules-test
+rules-test: ## Run the alerts' scenes through Prometheus's own promtool
+	@$(CLUSTER)/test.sh rules
 
 .PHONY: e2e
 e2e: prerequisites ## Run the end-to-end tests (ARGS='name' picks some; the cluster stays if it was up)

@@ -68,6 +68,8 @@ pub enum Reason {
     NameConflict,
     /// The apiserver refused a child object or could not be reached.
     ApplyFailed,
+    /// `monitoring` asks for a kind that the cluster does not have; the pods serve without.
+    MonitoringUnavailable,
 }
 
 impl Reason {
@@ -101,6 +103,7 @@ impl Reason {
             Reason::ClaimNotFound => "ClaimNotFound",
             Reason::NameConflict => "NameConflict",
             Reason::ApplyFailed => "ApplyFailed",
+            Reason::MonitoringUnavailable => "MonitoringUnavailable",
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod condition;
 pub mod generated;
 pub mod model;
 pub mod model_deployment;
+pub mod monitoring;
 pub mod reference;
 pub mod serving;
 pub mod transcription_service;

@@ -10,6 +10,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::monitoring::Monitoring;
+
 /// How pods serve a model.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -29,6 +31,11 @@ pub struct Serving {
     #[serde(default)]
     #[schemars(with = "i32", range(min = 0, max = 256))]
     pub threads: u32,
+
+    /// How products with the model's weights are computed. `auto`, single precision, when left out. `int8` and `bf16` are faster and
+    /// take less memory, at some loss of accuracy; a node that cannot compute them uses single precision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Precision>,
 
     /// Image of the server, in place of the operator's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,6 +78,10 @@ pub struct Serving {
     /// How many pods a drain of nodes may take at once. One when left out, and nothing with a single pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disruption: Option<Disruption>,
+
+    /// How the pods' metrics reach a Prometheus.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub monitoring: Option<Monitoring>,
 }
 
 /// Size of the model to serve: sets requests, limits and the size of the cache.
@@ -88,6 +99,20 @@ pub enum Profile {
     Large,
     /// Whisper large-v3-turbo and distilled large models.
     Turbo,
+}
+
+/// How products with weights are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Single precision.
+    Auto,
+    /// Single precision.
+    F32,
+    /// bf16.
+    Bf16,
+    /// Eight bits, with a scale for each row and column.
+    Int8,
 }
 
 /// When the kubelet pulls an image.

@@ -48,7 +48,7 @@ say "1/6 a cluster"
 
 say "2/6 Parlance's images"
 step "building the operator and the inference server (first time: some minutes)" "$LOGS/cargo-build.log" \
-  cargo build --release --locked -p operator -p inference-server
+  cargo build --release --locked -p operator -p inference-server -p kubectl-parlance
 "$CLUSTER_DIR/parlance-images.sh"
 "$CLUSTER_DIR/load-images.sh"
 

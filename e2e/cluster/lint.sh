@@ -22,7 +22,7 @@ shell_scripts() {
     say "shellcheck is missing (it is a Debian package)"
     return 1
   }
-  git ls-files -z '*.sh' .ci/run | xargs -0 shellcheck
+  git ls-files -z '*.sh' .ci/run kubectl-parlance/kubectl_complete-parlance | xargs -0 shellcheck
 }
 
 dependencies() {
@@ -39,7 +39,7 @@ dependencies() {
   fi
 }
 
-charts() { helm lint --strict charts/*/; }
+charts() { helm lint --strict charts/parlance*/; }
 
 check formatting cargo fmt --all --check
 check clippy cargo clippy --workspace --all-targets --locked -- -D warnings

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Runs the tests and ends with one line that counts them.
 #
-#   test.sh [unit] [clients] [chart] [e2e]
+#   test.sh [unit] [clients] [chart] [rules] [e2e]
 #
 # unit:  cargo test over the workspace; needs no cluster.
 # clients: OpenAI's package and a browser against the server on loopback; need no cluster.
 # chart: the charts' own tests; need Helm, which is built if it is not there.
+# rules: the alerts, by Prometheus's own promtool, which is built if it is not there.
 # e2e:   the ignored tests of the e2e crate on a real cluster. A cluster that is up is used and left up; one that is
 #        booted for the tests is taken down after them.
 # All are run even when an earlier one fails; the exit code says whether all passed.
@@ -38,6 +39,11 @@ clients() { run clients inference-server/tests/clients/run.sh ${CLIENT_ARGS:-}; 
 chart() {
   command -v helm >/dev/null || "$CLUSTER_DIR/build.sh" helm
   run chart charts/test.sh
+}
+
+rules() {
+  command -v promtool >/dev/null || "$CLUSTER_DIR/build.sh" promtool
+  run rules charts/rules-test/run.sh
 }
 
 # cluster_tests: all test programs of the e2e crate but the chart's, which have a part of their own

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs a command against the cluster in use: with its KUBECONFIG, the client programs in PATH, and what the end-to-end
-# tests read (which images to install, where the audit log is, whether KWOK plays fake nodes).
+# tests read (which images to install, where the audit log is, whether KWOK plays fake nodes, other projects' kinds).
 #
 #   with.sh COMMAND [ARGUMENT...]
 set -euo pipefail
@@ -11,5 +11,6 @@ export PARLANCE_CLUSTER=$CLUSTER
 export PARLANCE_OPERATOR_IMAGE=$OPERATOR_REPOSITORY:$IMAGE_TAG PARLANCE_SERVER_IMAGE=$SERVER_REPOSITORY:$IMAGE_TAG
 if [ "$CLUSTER" = own ]; then
   export PARLANCE_AUDIT_LOG=$RUN/logs/audit.log PARLANCE_KWOK=1 PARLANCE_BUSYBOX_IMAGE=localhost/busybox:dev
+  export PARLANCE_PROMETHEUS_CRDS=$BIN/prometheus-crds.yaml
 fi
 exec "$@"

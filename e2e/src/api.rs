@@ -1,5 +1,5 @@
 //! The messages and the client of `parlance.v1`, made from the server's `.proto`.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::all)]
 
 tonic::include_proto!("parlance.v1");

@@ -180,8 +180,110 @@ fn values_that_mean_nothing_are_refused() {
         ("log.format=xml", "format"),
         ("image.tga=v1", "tga"),
         ("maxConcurrentReconciles=0", "maxConcurrentReconciles"),
+        ("monitoring.podMonitor.interval=often", "interval"),
+        (
+            "monitoring.podMonitor.enabled=true",
+            "the cluster has no kind PodMonitor: install the Prometheus operator",
+        ),
+        (
+            "monitoring.prometheusRule.enabled=true",
+            "the cluster has no kind PrometheusRule",
+        ),
     ] {
         let refusal = render(&["--set", value]).expect_err(value);
         assert!(refusal.contains(words), "{value}: {refusal}");
+    }
+}
+
+/// What `helm template` must be told of a cluster with the Prometheus operator.
+const PROMETHEUS_OPERATOR: [&str; 2] = [
+    "--api-versions=monitoring.coreos.com/v1/PodMonitor",
+    "--api-versions=monitoring.coreos.com/v1/PrometheusRule",
+];
+
+fn render_monitored(value: &str) -> Vec<Value> {
+    let [monitor, rule] = PROMETHEUS_OPERATOR;
+    render(&[monitor, rule, "--set", value]).unwrap()
+}
+
+#[test]
+#[ignore = "needs helm: make chart-test"]
+fn a_pod_monitor_selects_the_operators_pods_and_their_port() {
+    let documents = render_monitored(
+        "monitoring.podMonitor.enabled=true,monitoring.podMonitor.labels.release=prom,monitoring.podMonitor.interval=15s",
+    );
+    let monitor = documents.iter().find(|d| d["kind"] == "PodMonitor").unwrap();
+    assert_eq!(monitor["metadata"]["labels"]["release"], "prom");
+    let endpoint = &monitor["spec"]["podMetricsEndpoints"][0];
+    assert_eq!(endpoint["interval"], "15s");
+    let deployment = of_kind::<Deployment>(&documents, "Deployment")
+        .remove(0)
+        .spec
+        .unwrap();
+    let pod = deployment.template;
+    let ports = pod.spec.unwrap().containers[0].ports.clone().unwrap();
+    assert!(
+        ports
+            .iter()
+            .any(|port| port.name.as_deref() == endpoint["port"].as_str()),
+        "{endpoint} is none of {ports:?}"
+    );
+    let labels = pod.metadata.unwrap().labels.unwrap();
+    let selector = monitor["spec"]["selector"]["matchLabels"].as_object().unwrap();
+    assert!(selector.len() >= 3, "{selector:?}");
+    for (key, value) in selector {
+        assert_eq!(labels.get(key).map(String::as_str), value.as_str(), "{key}");
+    }
+}
+
+#[test]
+#[ignore = "needs helm: make chart-test"]
+fn the_alerts_of_the_chart_are_those_of_its_files_with_the_runbooks_address() {
+    let value =
+        "monitoring.prometheusRule.enabled=true,monitoring.prometheusRule.runbooks=https://wiki/parlance/";
+    let documents = render_monitored(value);
+    let rules: Vec<_> = documents
+        .iter()
+        .filter(|d| d["kind"] == "PrometheusRule")
+        .collect();
+    assert_eq!(rules.len(), 2);
+    for rule in rules {
+        let name = rule["metadata"]["name"].as_str().unwrap();
+        let file = format!(
+            "charts/parlance/rules/{}.yaml",
+            name.strip_prefix("parlance-").unwrap()
+        );
+        let text = std::fs::read_to_string(repository(&file)).unwrap();
+        let text = text.replace("docs/runbooks/", "https://wiki/parlance/");
+        assert_eq!(
+            rule["spec"],
+            serde_yaml::from_str::<Value>(&text).unwrap(),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs helm: make chart-test"]
+fn dashboards_come_as_files_of_config_maps_that_the_sidecar_finds() {
+    let documents = render(&[
+        "--set",
+        "monitoring.dashboards.enabled=true,monitoring.dashboards.namespace=grafana",
+    ])
+    .unwrap();
+    let maps: Vec<_> = documents.iter().filter(|d| d["kind"] == "ConfigMap").collect();
+    assert_eq!(maps.len(), 2);
+    for map in maps {
+        assert_eq!(map["metadata"]["namespace"], "grafana");
+        assert_eq!(map["metadata"]["labels"]["grafana_dashboard"], "1");
+        for (file, text) in map["data"].as_object().unwrap() {
+            let path = format!(
+                "charts/parlance/dashboards/{}",
+                file.strip_prefix("parlance-").unwrap()
+            );
+            let committed = std::fs::read_to_string(repository(&path)).unwrap();
+            let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+            assert_eq!(parse(text.as_str().unwrap()), parse(&committed), "{file}");
+        }
     }
 }

@@ -113,6 +113,7 @@ async fn good_objects_are_taken() {
             service(json!({ "spec": { "autoscaling": { "maxReplicas": 2, "targetMemoryUtilization": 70 } } })),
             service(json!({ "spec": { "gpu": { "products": ["Tesla-T4"], "spot": "Require" } } })),
             service(json!({ "spec": { "disruption": { "minAvailable": "50%" } } })),
+            service(json!({ "spec": { "precision": "int8" } })),
             service(json!({ "spec": { "resources": { "limits": { "memory": "1Gi", "cpu": 2 } } } })),
             service(json!({ "spec": { "transcription": { "chunkDuration": "20s", "chunkOverlap": "1.5s" } } })),
             transcribing(json!({
@@ -194,6 +195,7 @@ async fn bad_objects_are_refused_with_a_sentence() {
                 "transcription.timeout and transcription.maxAudioDuration must be above 0s",
             ),
             (service(json!({ "spec": { "transcription": { "timeout": "soon" } } })), "spec.transcription.timeout"),
+            (service(json!({ "spec": { "precision": "int4" } })), "spec.precision"),
             (transcribing(json!({ "longForm": "Sequential", "chunkDuration": "20s" })), "have no effect with longForm Sequential"),
             (transcribing(json!({ "longForm": "Sequential", "chunkOverlap": "2s" })), "have no effect with longForm Sequential"),
             (transcribing(json!({ "carryInitialPrompt": true })), "conditionOnPreviousText need longForm Sequential"),

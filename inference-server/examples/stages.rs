@@ -1,7 +1,7 @@
 //! The names of stages on standard input, one a line; the milliseconds that each took on standard output.
 //! The Rust half of `bench/`: run by a program that measures another engine in between.
 //!
-//!     stages MODEL_DIR THREADS AUDIO_FILE
+//!     stages MODEL_DIR THREADS AUDIO_FILE [PRECISION]
 
 #![allow(clippy::print_stdout)] // its output is its purpose
 
@@ -17,7 +17,7 @@ use inference_server::{
     decoder::{Decoder, Prompt},
     encoder,
     features::MelExtractor,
-    model::Model,
+    model::{Model, Precision},
     pipeline::Task,
 };
 
@@ -26,10 +26,13 @@ const STEPS: u32 = 32;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().collect();
-    let [_, directory, threads, file] = arguments.as_slice() else {
-        return Err("usage: stages MODEL_DIR THREADS AUDIO_FILE".into());
+    let [_, directory, threads, file, precision @ ..] = arguments.as_slice() else {
+        return Err("usage: stages MODEL_DIR THREADS AUDIO_FILE [PRECISION]".into());
     };
-    let model = Model::load(Path::new(directory), threads.parse()?)?;
+    let precision = precision
+        .first()
+        .map_or(Ok(Precision::Auto), |name| name.parse())?;
+    let model = Model::load_with(Path::new(directory), None, precision, threads.parse()?)?;
     let audio = audio::decode(&std::fs::read(file)?, Duration::from_secs(3600))?;
     let extractor = MelExtractor::new(&model.config().features);
     let features = extractor.extract(audio.samples());

@@ -15,7 +15,7 @@ const FIRST_GUESS: Duration = Duration::from_secs(1);
 /// Bounds of the delay that is suggested to a refused client.
 const RETRY_AFTER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// Audio that is longer than this is a long job.
-const SHORT: Duration = Duration::from_secs(60);
+pub const SHORT: Duration = Duration::from_secs(60);
 /// A job that still holds its permit so long after its time is stuck: jobs look at their deadline at each step.
 const STUCK_AFTER: Duration = Duration::from_secs(120);
 /// Short jobs that may go before a long one that waits.
@@ -34,7 +34,7 @@ struct State {
     places: usize,
     running: usize,
     service_time: Duration,
-    /// Time that the model takes for a second of audio, once measured.
+    /// Time that the model takes for a second of audio, as far as that is known.
     real_time_factor: Option<f64>,
     short: VecDeque<Waiter>,
     long: VecDeque<Waiter>,
@@ -184,6 +184,12 @@ impl Admission {
         late.count() >= self.max_running
     }
 
+    /// The model is expected to take so long for a second of audio, until that has been measured.
+    pub fn expect(&self, real_time_factor: f64) {
+        self.state
+            .send_modify(|state| state.real_time_factor = Some(real_time_factor));
+    }
+
     /// The model took so long for so much audio.
     pub fn measured(&self, audio: Duration, work: Duration) {
         if audio.is_zero() {
@@ -311,17 +317,18 @@ impl Permit {
             .send_modify(|state| state.ends.push((self.id, end)));
     }
 
-    /// Between two parts of a long job: lets short ones go first, if any wait.
-    pub async fn let_short_ones_pass(&mut self) {
+    /// Between two parts of a long job: lets short ones go first, if any wait. Says whether any did.
+    pub async fn let_short_ones_pass(&mut self) -> bool {
         let waiting = {
             let state = self.place.admission.state.borrow();
             state.short.iter().any(|waiter| !waiter.turn.is_closed())
         };
         if self.audio <= SHORT || !waiting {
-            return;
+            return false;
         }
         self.slot = None;
         self.slot = Some(self.place.wait(self.audio, true).await);
+        true
     }
 }
 

@@ -34,7 +34,7 @@ mod tests;
 
 pub use error::AudioError;
 pub use mix::Channels;
-pub use source::{Source, SourceError};
+pub use source::{Enough, Source, SourceError};
 pub use stream::{AudioStream, ChannelStream, StreamEncoding};
 
 use output::Output;

@@ -1,4 +1,4 @@
-//! One request from its arrival to its end: in go the facts as they become known, out come one log line and its metrics.
+//! One request from its arrival to its end: in go the facts as they become known, out come one log line, its metrics and its span.
 //! A request that is dropped before its end was cancelled, and is counted too. Never holds audio or text.
 
 use std::{
@@ -10,11 +10,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::{
     metrics::{Api, Finished, Metrics},
+    stages::{Stage, Stages, Taken},
     status::{Code, Failure, code_name},
+    traces::{Ended, RequestSpan, Traces},
 };
 
 /// The header that brings a request's id, and takes it back.
@@ -36,24 +38,39 @@ pub struct Call {
     waited: Duration,
     audio: Duration,
     work: Duration,
+    /// What its client got by HTTP, where that is told before the end.
+    status: Option<StatusCode>,
+    stages: Stages,
+    span: Option<RequestSpan>,
     ended: bool,
 }
 
 impl Call {
-    /// A request arrives; it must be over after `time`.
-    pub fn begin(metrics: Arc<Metrics>, api: Api, headers: &HeaderMap, time: Duration) -> Self {
+    /// A request arrives, for the model that is served if there is one yet; it must be over after `time`.
+    pub fn begin(
+        metrics: Arc<Metrics>,
+        traces: &Traces,
+        api: Api,
+        model: Option<&str>,
+        headers: &HeaderMap,
+        time: Duration,
+    ) -> Self {
         let arrived = Instant::now();
+        let request_id = request_id(headers);
         // A time that no clock can hold is as good as a year.
         let year = Duration::from_secs(365 * 24 * 3600);
         Call {
             metrics,
             api,
-            request_id: request_id(headers),
+            span: traces.begin(api, &request_id, model, headers),
+            request_id,
             arrived,
             deadline: arrived + time.min(year),
             waited: Duration::ZERO,
             audio: Duration::ZERO,
             work: Duration::ZERO,
+            status: None,
+            stages: Stages::default(),
             ended: false,
         }
     }
@@ -68,10 +85,21 @@ impl Call {
         self.deadline
     }
 
-    /// It got its permit after `wait` in the queue.
-    pub fn admitted(&mut self, wait: Duration) {
-        self.waited = wait;
-        self.metrics.waited(wait);
+    /// What its stages take.
+    pub fn stages(&self) -> &Stages {
+        &self.stages
+    }
+
+    /// It got its permit, for which it began to wait then.
+    pub fn admitted(&mut self, asked: Instant) {
+        self.waited = asked.elapsed();
+        self.stages.add(Stage::Queue, asked, self.waited);
+        self.metrics.waited(self.waited);
+    }
+
+    /// The client has got this HTTP status, however the request ends.
+    pub fn answered(&mut self, status: StatusCode) {
+        self.status = Some(status);
     }
 
     /// So much audio has been transcribed, and the model worked so long on it.
@@ -103,9 +131,14 @@ impl Call {
             waited,
             audio,
             work,
+            status,
+            stages,
+            span,
             ..
         } = self;
         let took = arrived.elapsed();
+        let Taken { runs, busy } = stages.take();
+        metrics.stages(&busy);
         metrics.finished(Finished {
             api: *api,
             code,
@@ -113,14 +146,27 @@ impl Call {
             audio: *audio,
             work: *work,
         });
-        let (api, code_name) = (api.name(), code_name(code));
         let error = failure.map(ToString::to_string);
+        let trace_id = span.as_ref().map(RequestSpan::trace_id);
+        if let Some(span) = span.take() {
+            span.end(&Ended {
+                api: *api,
+                code,
+                status: status.unwrap_or_else(|| status_of(code, failure)),
+                error: error.as_deref(),
+                audio: *audio,
+                work: *work,
+                stages: &runs,
+            });
+        }
         let (audio_seconds, took_seconds) = (seconds(*audio), seconds(took));
         let (queued_seconds, work_seconds) = (seconds(*waited), seconds(*work));
+        let (api, code_name) = (api.name(), code_name(code));
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
                     request_id,
+                    trace_id,
                     api,
                     code = code_name,
                     audio_seconds,
@@ -154,6 +200,16 @@ impl Drop for Call {
             },
             None,
         );
+    }
+}
+
+/// What an HTTP client gets; one that is gone gets nothing, and would have got this.
+fn status_of(code: Code, failure: Option<&Failure>) -> StatusCode {
+    match (code, failure) {
+        (_, Some(failure)) => failure.http_status(),
+        (Code::Ok, None) => StatusCode::OK,
+        (Code::DeadlineExceeded, None) => Failure::deadline("").http_status(),
+        (_, None) => Failure::Cancelled.http_status(),
     }
 }
 
@@ -200,7 +256,8 @@ mod tests {
     #[test]
     fn a_dropped_call_is_counted_as_cancelled_or_as_late() {
         let metrics = Arc::new(Metrics::new());
-        let begin = |time| Call::begin(metrics.clone(), Api::Transcribe, &HeaderMap::new(), time);
+        let (traces, headers) = (Traces::default(), HeaderMap::new());
+        let begin = |time| Call::begin(metrics.clone(), &traces, Api::Transcribe, None, &headers, time);
         drop(begin(Duration::from_secs(3600)));
         drop(begin(Duration::from_secs(3600)));
         drop(begin(Duration::ZERO));

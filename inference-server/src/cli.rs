@@ -5,14 +5,23 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    bundled, fetch, inspect, keys::Keys, model::Dtype, render::Format, run, telemetry::LogFormat, transcribe,
+    bundled, fetch, inspect,
+    keys::Keys,
+    model::{Dtype, Precision},
+    pipeline::{self, Clip, Options},
+    render::Format,
+    run,
+    telemetry::LogFormat,
+    traces, transcribe,
     transcriber::Settings,
 };
 
 mod source;
+mod tls;
 mod transcription;
 
 use source::SourceArgs;
+use tls::TlsArgs;
 use transcription::TranscriptionArgs;
 
 /// Speech to text with an ONNX Whisper: as a server for gRPC and HTTP, or for one file.
@@ -35,7 +44,7 @@ pub enum Command {
     /// Serve a model over gRPC and an OpenAI-compatible HTTP API.
     Serve(Box<ServeArgs>),
     /// Write the transcript of one audio file to standard output.
-    Transcribe(TranscribeArgs),
+    Transcribe(Box<TranscribeArgs>),
     /// Describe a model directory: architecture, languages, files, digest.
     Inspect(InspectArgs),
     /// Copy or download a model to a volume, or verify it in place.
@@ -67,6 +76,9 @@ pub struct ServeArgs {
     /// Precision of the graphs to load: fp32, fp16, int8, q8 or uint8 [default: the first of them that is there]
     #[arg(long, env = "PARLANCE_DTYPE", value_name = "DTYPE", help_heading = "Model")]
     dtype: Option<Dtype>,
+    /// Precision of the products with weights: auto (f32), f32, bf16 or int8
+    #[arg(long, env = "PARLANCE_PRECISION", default_value_t = Precision::Auto, value_name = "PRECISION")]
+    precision: Precision,
     /// Threads of the model; 0 takes as many as the cgroup grants
     #[arg(
         long,
@@ -92,6 +104,8 @@ pub struct ServeArgs {
         value_name = "ADDR"
     )]
     http_addr: SocketAddr,
+    #[command(flatten)]
+    tls: TlsArgs,
     #[command(flatten)]
     transcription: TranscriptionArgs,
     /// The longest that a request may take; a stream: that it may pause, and take beyond the longest audio
@@ -159,6 +173,14 @@ pub struct ServeArgs {
         help_heading = "Logs"
     )]
     log_level: String,
+    /// Where traces are sent by OTLP over gRPC, such as http://collector:4317 [default: OTEL_EXPORTER_OTLP_ENDPOINT's; none]
+    #[arg(
+        long,
+        env = "PARLANCE_OTLP_ENDPOINT",
+        value_name = "URL",
+        help_heading = "Logs"
+    )]
+    otlp_endpoint: Option<String>,
 }
 
 /// The flags of `transcribe`.
@@ -172,11 +194,17 @@ pub struct TranscribeArgs {
     /// Precision of the graphs to load: fp32, fp16, int8, q8 or uint8 [default: the first of them that is there]
     #[arg(long, env = "PARLANCE_DTYPE", value_name = "DTYPE")]
     dtype: Option<Dtype>,
+    /// Precision of the products with weights: auto (f32), f32, bf16 or int8
+    #[arg(long, env = "PARLANCE_PRECISION", default_value_t = Precision::Auto, value_name = "PRECISION")]
+    precision: Precision,
     /// Threads of the model; 0 takes as many as the cgroup grants
     #[arg(long, env = "PARLANCE_THREADS", default_value_t = 0, value_name = "N")]
     threads: usize,
     #[command(flatten)]
     transcription: TranscriptionArgs,
+    /// Parts of the audio to transcribe, in seconds: start,end,start,end,... [default: all of it]
+    #[arg(long, env = "PARLANCE_CLIP_TIMESTAMPS", value_name = "LIST", value_parser = clip_timestamps)]
+    clip_timestamps: Option<Clips>,
     /// How the transcript is written: text, json, srt or vtt
     #[arg(long, env = "PARLANCE_FORMAT", default_value = "text")]
     format: Format,
@@ -237,9 +265,11 @@ impl ServeArgs {
             model_name,
             digest,
             dtype,
+            precision,
             threads,
             grpc_addr,
             http_addr,
+            tls,
             transcription,
             timeout,
             max_audio_duration,
@@ -250,6 +280,7 @@ impl ServeArgs {
             drain_timeout,
             log_format,
             log_level,
+            otlp_endpoint,
         } = self;
         let open = |path: PathBuf| match Keys::open(&path) {
             Ok(keys) => Ok(Arc::new(keys)),
@@ -260,9 +291,12 @@ impl ServeArgs {
             model_name,
             digest,
             dtype,
+            precision,
             threads,
             grpc_addr,
             http_addr,
+            tls: tls.into_settings(),
+            otlp_endpoint: otlp_endpoint.or_else(traces::endpoint_of_environment),
             settings: Settings {
                 options: transcription.into_options(),
                 timeout,
@@ -286,16 +320,22 @@ impl TranscribeArgs {
             file,
             model,
             dtype,
+            precision,
             threads,
             transcription,
+            clip_timestamps,
             format,
         } = self;
         transcribe::Request {
             file,
             model,
             dtype,
+            precision,
             threads,
-            options: transcription.into_options(),
+            options: Options {
+                clips: clip_timestamps.unwrap_or_default().0,
+                ..transcription.into_options()
+            },
             format,
         }
     }
@@ -336,6 +376,14 @@ impl FetchArgs {
             progress: progress_addr,
         }
     }
+}
+
+/// One value of a flag, and not one value a clip.
+#[derive(Clone, Debug, Default)]
+struct Clips(Vec<Clip>);
+
+fn clip_timestamps(text: &str) -> Result<Clips, String> {
+    pipeline::clips(text).map(Clips)
 }
 
 fn positive_duration(text: &str) -> Result<Duration, String> {

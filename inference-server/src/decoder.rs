@@ -1,25 +1,28 @@
-//! [`Encoded`] in; [`Tokens`] out: one window's decoder with its key/value caches. Knows no text.
+//! [`Encoded`] in; [`Tokens`] out: what one window's sequences have read, and what may follow. Knows no text.
 //!
 //! `decoder/prompt` builds what it starts from, `decoder/rules` says which tokens may follow, `decoder/search` chooses
-//! among them.
+//! among them. Our own engine reads any number of tokens of any number of sequences in one run, with those of other requests;
+//! `decoder/exported` goes token by token.
 
-use tract_onnx::prelude::{TValue, TVec, Tensor, TractResult};
+use std::sync::Arc;
+
+use tract_onnx::prelude::{TValue, TractResult};
 
 use crate::{
-    encoder::Encoded,
-    model::{
-        Model, StepInput,
-        graph::{Running, one_line},
-    },
+    encoder::{Encoded, States},
+    kernels::{cache::Cache, turn::Memories},
+    model::{Engine, Model, Request, Turns, graph::one_line},
     pipeline::{Cancel, Decoding, Stopped},
 };
 
+mod exported;
 mod prompt;
 mod rules;
 mod search;
 
 pub use prompt::{Prompt, no_speech_token};
 pub use rules::Rules;
+pub use search::drawn_from;
 
 /// What the decoder said for one window.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,21 +49,41 @@ pub enum DecoderError {
 }
 
 /// The decoder of one window.
-///
-/// The first token goes through the decoder without past, every later token, those of the prompt included, through the
-/// one with past, one by one: tract 0.23.9 fails ("b_packing") on a prompt of a length that is not fixed at load.
 pub struct Decoder<'m> {
     model: &'m Model,
-    running: Running,
-    encoded: TValue,
+    window: Window<'m>,
+}
+
+enum Window<'m> {
+    Own(&'m Turns, Arc<Memories>),
+    Exported(exported::Decoder<'m>),
 }
 
 /// A sequence of tokens that the decoder has read: its key/value cache and what may follow. Cloning shares the cache.
 #[derive(Clone)]
 pub struct Sequence {
-    slots: Vec<TValue>,
+    state: State,
     scores: Vec<f32>,
-    attention: Vec<TValue>,
+}
+
+#[derive(Clone)]
+enum State {
+    Own(Cache),
+    Exported(exported::Slots),
+}
+
+/// Tokens that a sequence is to read.
+struct Reading<'s> {
+    sequence: &'s mut Sequence,
+    tokens: &'s [u32],
+}
+
+/// A token that was read while the decoder was watched.
+pub(crate) struct Look {
+    /// The scores after it.
+    pub(crate) scores: Vec<f32>,
+    /// The weights of the heads that follow the speech, over all positions.
+    pub(crate) weights: Vec<Vec<f32>>,
 }
 
 /// A prompt that has been read, and what its start token said.
@@ -77,56 +100,166 @@ impl Sequence {
     pub fn scores(&self) -> &[f32] {
         &self.scores
     }
-
-    /// The weights with which the last token looked at the encoder's positions, by layer `[1, heads, 1, positions]`.
-    pub(crate) fn attention(&self) -> &[TValue] {
-        &self.attention
-    }
 }
+
+/// Tokens that are read between two looks at whether somebody still wants them.
+const PIECE: usize = 32;
 
 impl<'m> Decoder<'m> {
     /// A decoder that has read nothing.
     pub fn new(model: &'m Model, encoded: &Encoded) -> Result<Self, DecoderError> {
-        let running = model.decoder_with_past.start().map_err(engine)?;
-        Ok(Decoder {
-            model,
-            running,
-            encoded: encoded.0.clone(),
-        })
+        let window = match (&model.engine, &encoded.0) {
+            (Engine::Own(turns), States::Own(_, memories)) => Window::Own(turns, memories.clone()),
+            (Engine::Exported(exported), States::Exported(value)) => {
+                Window::Exported(exported::Decoder::new(exported, value.clone()).map_err(engine)?)
+            }
+            _ => return Err(DecoderError::Engine("the window is another model's".to_owned())),
+        };
+        Ok(Decoder { model, window })
     }
 
     /// Reads the first token.
-    pub fn first(&self, token: u32) -> Result<Sequence, DecoderError> {
-        self.try_first(token).map_err(engine)
+    pub fn first(&mut self, token: u32) -> Result<Sequence, DecoderError> {
+        let mut sequence = self.nothing();
+        self.step(&mut sequence, token)?;
+        Ok(sequence)
     }
 
     /// Reads one more token.
     pub fn step(&mut self, sequence: &mut Sequence, token: u32) -> Result<(), DecoderError> {
-        self.try_step(sequence, token).map_err(engine)
+        self.advance(vec![Reading {
+            sequence,
+            tokens: &[token],
+        }])
+    }
+
+    /// Reads one more token of each sequence, together.
+    fn step_each(&mut self, steps: Vec<(&mut Sequence, u32)>) -> Result<(), DecoderError> {
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let tokens: Vec<u32> = steps.iter().map(|(_, token)| *token).collect();
+        let steps = steps.into_iter().zip(tokens.chunks(1));
+        let readings = steps.map(|((sequence, _), tokens)| Reading { sequence, tokens });
+        self.advance(readings.collect())
     }
 
     /// Reads a whole prompt.
     pub fn read(&mut self, prompt: &Prompt, cancel: &Cancel) -> Result<Ready, DecoderError> {
-        let (mut sequence, mut no_speech_prob) = (None, 0.0);
-        for (i, &token) in prompt.tokens().iter().enumerate() {
-            cancel.check()?;
-            let sequence = match &mut sequence {
-                None => sequence.insert(self.first(token)?),
-                Some(sequence) => {
-                    self.step(sequence, token)?;
-                    sequence
-                }
-            };
-            if i == prompt.start() {
-                no_speech_prob = self.no_speech_prob(sequence);
+        let (mut sequence, mut no_speech_prob) = (self.nothing(), 0.0);
+        let (before, after) = prompt.tokens().split_at(prompt.start() + 1);
+        for (i, part) in [before, after].into_iter().enumerate() {
+            for tokens in part.chunks(PIECE) {
+                cancel.check()?;
+                self.advance(vec![Reading {
+                    sequence: &mut sequence,
+                    tokens,
+                }])?;
+            }
+            if i == 0 {
+                no_speech_prob = self.no_speech_prob(&sequence);
             }
         }
-        let sequence = sequence.ok_or_else(|| DecoderError::Engine("a prompt without tokens".to_owned()))?;
         Ok(Ready {
             sequence,
             length: prompt.tokens().len(),
             no_speech_prob,
         })
+    }
+
+    /// Reads tokens from the beginning and tells of each where the decoder looked; false where it does not show.
+    pub(crate) fn watch(
+        &mut self,
+        tokens: &[u32],
+        cancel: &Cancel,
+        mut each: impl FnMut(Look),
+    ) -> Result<bool, DecoderError> {
+        let mut sequence = self.nothing();
+        for tokens in tokens.chunks(PIECE) {
+            cancel.check()?;
+            match (&mut self.window, &mut sequence.state) {
+                (Window::Own(turns, memories), State::Own(cache)) => {
+                    let request = Request {
+                        cache: std::mem::replace(cache, turns.whisper().cache()),
+                        memories: memories.clone(),
+                        tokens: tokens.to_vec(),
+                        wanted: (0..tokens.len()).collect(),
+                        watch: true,
+                    };
+                    for reply in turns.read(vec![request]).map_err(DecoderError::Engine)? {
+                        *cache = reply.cache;
+                        let looked = reply.scores.into_iter().zip(reply.attention);
+                        looked.for_each(|(scores, weights)| each(Look { scores, weights }));
+                    }
+                }
+                (Window::Exported(decoder), State::Exported(slots)) => {
+                    if !decoder.shows() {
+                        return Ok(false);
+                    }
+                    for &token in tokens {
+                        cancel.check()?;
+                        let step = decoder.read(slots, token).map_err(engine)?;
+                        let weights = step.weights(&self.model.config).map_err(engine)?;
+                        each(Look {
+                            scores: step.scores,
+                            weights,
+                        });
+                    }
+                }
+                _ => return Err(another()),
+            }
+        }
+        Ok(true)
+    }
+
+    fn nothing(&self) -> Sequence {
+        let state = match &self.window {
+            Window::Own(turns, _) => State::Own(turns.whisper().cache()),
+            Window::Exported(_) => State::Exported(Vec::new()),
+        };
+        Sequence {
+            state,
+            scores: Vec::new(),
+        }
+    }
+
+    /// Has every sequence read its tokens, and the scores after the last of them.
+    fn advance(&mut self, mut readings: Vec<Reading<'_>>) -> Result<(), DecoderError> {
+        match &mut self.window {
+            Window::Own(turns, memories) => {
+                let mut requests = Vec::new();
+                for reading in &mut readings {
+                    let State::Own(cache) = &mut reading.sequence.state else {
+                        return Err(another());
+                    };
+                    requests.push(Request {
+                        cache: std::mem::replace(cache, turns.whisper().cache()),
+                        memories: memories.clone(),
+                        tokens: reading.tokens.to_vec(),
+                        wanted: reading.tokens.len().checked_sub(1).into_iter().collect(),
+                        watch: false,
+                    });
+                }
+                let replies = turns.read(requests).map_err(DecoderError::Engine)?;
+                for (reading, reply) in readings.into_iter().zip(replies) {
+                    reading.sequence.state = State::Own(reply.cache);
+                    if let Some(scores) = reply.scores.into_iter().next() {
+                        reading.sequence.scores = scores;
+                    }
+                }
+            }
+            Window::Exported(decoder) => {
+                for reading in readings {
+                    let State::Exported(slots) = &mut reading.sequence.state else {
+                        return Err(another());
+                    };
+                    for &token in reading.tokens {
+                        reading.sequence.scores = decoder.read(slots, token).map_err(engine)?.scores;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What follows a prompt at one temperature: the best of the sequences that `how` looks at.
@@ -153,7 +286,7 @@ impl<'m> Decoder<'m> {
     /// language.
     ///
     /// Source: `whisper/decoding.py` (`detect_language`).
-    pub fn languages(&self) -> Result<Vec<(&'m str, f32)>, DecoderError> {
+    pub fn languages(&mut self) -> Result<Vec<(&'m str, f32)>, DecoderError> {
         let tokens = &self.model.config.tokens;
         if !tokens.multilingual() {
             return Ok(vec![]);
@@ -178,55 +311,14 @@ impl<'m> Decoder<'m> {
         let score = no_speech_token(self.model).and_then(|token| sequence.scores.get(token as usize));
         score.map_or(0.0, |score| (score - rules::log_sum_exp(&sequence.scores)).exp())
     }
-
-    fn try_first(&self, token: u32) -> TractResult<Sequence> {
-        let graph = &self.model.decoder;
-        let inputs = graph.inputs().iter().map(|name| match name.as_str() {
-            "input_ids" => token_tensor(token),
-            _ => Ok(self.encoded.clone()),
-        });
-        let inputs = inputs.collect::<TractResult<TVec<TValue>>>()?;
-        let outputs = graph.run(&mut graph.start()?, inputs)?;
-        let cache = &self.model.cache;
-        let pick = |wanted: &[usize]| wanted.iter().map(|&output| outputs[output].clone()).collect();
-        Ok(Sequence {
-            slots: pick(&cache.first),
-            scores: floats(&outputs[cache.first_logits])?,
-            attention: pick(&cache.first_attention),
-        })
-    }
-
-    fn try_step(&mut self, sequence: &mut Sequence, token: u32) -> TractResult<()> {
-        let graph = &self.model.decoder_with_past;
-        let cache = &self.model.cache;
-        let inputs = cache.inputs.iter().map(|input| match input {
-            StepInput::Token => token_tensor(token),
-            StepInput::Encoded => Ok(self.encoded.clone()),
-            StepInput::Slot(slot) => Ok(sequence.slots[*slot].clone()),
-        });
-        let inputs = inputs.collect::<TractResult<TVec<TValue>>>()?;
-        let outputs = graph.run(&mut self.running, inputs)?;
-        for (slot, output) in cache.next.iter().enumerate() {
-            if let Some(output) = output {
-                sequence.slots[slot] = outputs[*output].clone();
-            }
-        }
-        sequence.scores = floats(&outputs[cache.next_logits])?;
-        sequence.attention = cache
-            .next_attention
-            .iter()
-            .map(|&output| outputs[output].clone())
-            .collect();
-        Ok(())
-    }
 }
 
 fn engine(error: tract_onnx::prelude::TractError) -> DecoderError {
     DecoderError::Engine(one_line(&error))
 }
 
-fn token_tensor(token: u32) -> TractResult<TValue> {
-    Ok(Tensor::from_shape(&[1, 1], &[i64::from(token)])?.into())
+fn another() -> DecoderError {
+    DecoderError::Engine("the sequence is another window's".to_owned())
 }
 
 /// The values of an output as f32.

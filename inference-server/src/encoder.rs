@@ -1,14 +1,27 @@
-//! [`LogMel`] in; [`Encoded`] out: one run of the encoder graph.
+//! [`LogMel`] in; [`Encoded`] out: one run of the encoder.
 
-use tract_onnx::prelude::{TValue, Tensor, tvec};
+use std::sync::Arc;
+
+use tract_onnx::prelude::{TValue, Tensor, TractResult, tvec};
 
 use crate::{
+    decoder::floats,
     features::LogMel,
-    model::{Model, graph::one_line},
+    kernels::turn::Memories,
+    model::{Engine, Exported, Model, graph::one_line},
+    stages::{self, Stage},
 };
 
-/// What the encoder makes of one window: `[1, positions, width]`.
-pub struct Encoded(pub(crate) TValue);
+/// What the encoder makes of one window.
+pub struct Encoded(pub(crate) States);
+
+/// What the decoder of an engine wants of a window.
+pub(crate) enum States {
+    /// The states, `positions * width`, and what the decoder listens to.
+    Own(Vec<f32>, Arc<Memories>),
+    /// `[1, positions, width]`.
+    Exported(TValue),
+}
 
 /// The engine failed at the encoder.
 #[derive(Debug, thiserror::Error)]
@@ -18,30 +31,34 @@ pub struct EncoderError(String);
 impl Encoded {
     /// The values, row by row: `positions * width`.
     pub fn values(&self) -> Result<Vec<f32>, EncoderError> {
-        let read = || {
-            Ok(self
-                .0
-                .cast_to::<f32>()?
-                .try_as_plain_ram()?
-                .as_slice::<f32>()?
-                .to_vec())
-        };
-        read().map_err(|e| EncoderError(one_line(&e)))
+        match &self.0 {
+            States::Own(values, _) => Ok(values.clone()),
+            States::Exported(value) => floats(value).map_err(|e| EncoderError(one_line(&e))),
+        }
     }
 }
 
 /// Encodes one window.
 pub fn encode(model: &Model, features: &LogMel) -> Result<Encoded, EncoderError> {
-    let run = || {
-        let input = Tensor::from_shape(&[1, features.bins, features.frames], &features.values)?;
-        let mut running = model.encoder.start()?;
-        model.encoder.run(&mut running, tvec![input.into()])
+    let _timed = stages::enter(Stage::Encoder);
+    let states = match &model.engine {
+        Engine::Own(turns) => turns
+            .whisper()
+            .encode(features)
+            .map(|(states, memories)| States::Own(states, Arc::new(memories))),
+        Engine::Exported(exported) => run(exported, features).map(States::Exported),
     };
-    let mut outputs = run().map_err(|e| EncoderError(one_line(&e)))?;
-    let states = model
-        .encoder
+    states.map(Encoded).map_err(|e| EncoderError(one_line(&e)))
+}
+
+fn run(exported: &Exported, features: &LogMel) -> TractResult<TValue> {
+    let encoder = &exported.encoder;
+    let input = Tensor::from_shape(&[1, features.bins, features.frames], &features.values)?;
+    let mut outputs = encoder.run(&mut encoder.start()?, tvec![input.into()])?;
+    let states = encoder
         .output("last_hidden_state")
         .filter(|&slot| slot < outputs.len());
-    let states = states.ok_or_else(|| EncoderError("no output named last_hidden_state".to_owned()))?;
-    Ok(Encoded(outputs.swap_remove(states)))
+    let states =
+        states.ok_or_else(|| tract_onnx::prelude::TractError::msg("no output named last_hidden_state"))?;
+    Ok(outputs.swap_remove(states))
 }

@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use realfft::{RealFftPlanner, RealToComplex};
 
-use crate::model::FeatureConfig;
+use crate::{
+    model::FeatureConfig,
+    stages::{self, Stage},
+};
 
 /// Powers below this count as this.
 const FLOOR: f64 = 1e-10;
@@ -120,6 +123,7 @@ impl MelExtractor {
 
     /// The decimal logarithm of the power in each mel bin of each frame.
     fn log_powers(&self, at: impl Fn(isize) -> f32, frames: usize, mut put: impl FnMut(usize, usize, f64)) {
+        let _timed = stages::enter(Stage::Features);
         let edge = (self.config.n_fft / 2) as isize;
         let mut samples = self.fft.make_input_vec();
         let mut spectrum = self.fft.make_output_vec();

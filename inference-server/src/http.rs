@@ -39,7 +39,8 @@ pub fn router(transcriber: Arc<Transcriber>) -> Router {
             "/v1/audio/translations",
             post(transcriptions::translate).layer(limit),
         )
-        .route("/v1/realtime", get(realtime::open))
+        // Over HTTP/2 a WebSocket is opened with CONNECT.
+        .route("/v1/realtime", get(realtime::open).connect(realtime::open))
         .route("/v1/models", get(models))
         .route("/v1/models/{name}", get(model))
         .route("/health/live", get(live))

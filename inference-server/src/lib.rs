@@ -9,12 +9,13 @@
 //! ```
 //!
 //! `pipeline` is the second line; `vad` says where in the audio somebody speaks. `admission` bounds how many run and wait,
-//! `call` ends each request with a log line and its metrics, `status` maps every failure to its codes. `run` starts and
-//! stops it all; `cli` reads the command line.
+//! `call` ends each request with a log line, its metrics and its span (`stages`, `traces`), `status` maps every failure to its
+//! codes. `run` starts and stops it all, `ports` and `tls` are the ways in; `cli` reads the command line.
 
 pub mod admission;
 pub mod audio;
 pub mod bundled;
+pub mod calibration;
 pub mod call;
 pub mod cli;
 pub mod decoder;
@@ -24,18 +25,23 @@ pub mod features;
 pub mod fetch;
 pub mod http;
 pub mod inspect;
+pub mod kernels;
 pub mod keys;
 pub mod metrics;
 pub mod model;
 pub mod pipeline;
+pub mod ports;
 pub mod proto;
 pub mod render;
 pub mod run;
 pub mod service;
 pub mod session;
+pub mod stages;
 pub mod status;
 pub mod telemetry;
 pub mod text;
+pub mod tls;
+pub mod traces;
 pub mod transcribe;
 pub mod transcriber;
 pub mod vad;

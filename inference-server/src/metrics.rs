@@ -12,11 +12,17 @@ use prometheus_client::{
 };
 
 use crate::{
-    admission::Load,
+    admission::{Load, SHORT},
+    calibration::Calibration,
     model::ModelFacts,
     pipeline::WindowResult,
+    stages::Stage,
     status::{Code, code_name},
 };
+
+mod certificate;
+
+use certificate::Expiry;
 
 /// The media type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -64,6 +70,26 @@ struct ByApi {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByStage {
+    stage: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByLane {
+    api: Api,
+    lane: &'static str,
+}
+
+/// The queue's lane for so much audio; a request that was refused before its audio was read has none.
+fn lane(audio: Duration) -> &'static str {
+    match audio {
+        Duration::ZERO => "none",
+        audio if audio <= SHORT => "short",
+        _ => "long",
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ModelLabels {
     name: String,
     digest: String,
@@ -80,8 +106,9 @@ type Seconds = Gauge<f64, AtomicU64>;
 pub struct Metrics {
     registry: Registry,
     requests: Family<Outcome, Counter>,
-    duration: Family<ByApi, Histogram>,
+    duration: Family<ByLane, Histogram>,
     queue_wait: Histogram,
+    batch_size: Histogram,
     audio: Family<ByApi, Counter<f64, AtomicU64>>,
     real_time_factor: Family<ByApi, Histogram>,
     running: Gauge,
@@ -92,6 +119,12 @@ pub struct Metrics {
     fallbacks: Counter,
     model: Family<ModelLabels, Gauge>,
     model_load: Seconds,
+    threads: Gauge,
+    calibrated: Seconds,
+    calibration: Family<ByStage, Seconds>,
+    stages: Family<ByStage, Histogram>,
+    certificate_expiry: Expiry,
+    handshake_failures: Counter,
 }
 
 /// What one request was, once it is over.
@@ -112,7 +145,12 @@ pub struct Finished {
 const LATENCIES: [f64; 14] = [
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0,
 ];
+const STAGES: [f64; 16] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
+];
 const FACTORS: [f64; 11] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.8, 1.0, 2.0, 5.0];
+
+const BATCHES: [f64; 8] = [1.0, 2.0, 3.0, 5.0, 8.0, 16.0, 32.0, 64.0];
 
 impl Default for Metrics {
     fn default() -> Self {
@@ -121,15 +159,22 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// A run of the decoder took so many sequences.
+    pub fn batched(&self, sequences: usize) {
+        self.batch_size.observe(sequences as f64);
+    }
+
     /// Registers every metric; nothing has happened yet.
     pub fn new() -> Self {
         let latency: fn() -> Histogram = || Histogram::new(LATENCIES);
         let factor: fn() -> Histogram = || Histogram::new(FACTORS);
+        let stage: fn() -> Histogram = || Histogram::new(STAGES);
         let mut metrics = Metrics {
             registry: Registry::with_prefix("parlance"),
             requests: Family::default(),
             duration: Family::new_with_constructor(latency),
             queue_wait: latency(),
+            batch_size: Histogram::new(BATCHES),
             audio: Family::default(),
             real_time_factor: Family::new_with_constructor(factor),
             running: Gauge::default(),
@@ -140,6 +185,12 @@ impl Metrics {
             fallbacks: Counter::default(),
             model: Family::default(),
             model_load: Gauge::default(),
+            threads: Gauge::default(),
+            calibrated: Gauge::default(),
+            calibration: Family::default(),
+            stages: Family::new_with_constructor(stage),
+            certificate_expiry: Expiry::default(),
+            handshake_failures: Counter::default(),
         };
         metrics.register();
         metrics
@@ -151,6 +202,7 @@ impl Metrics {
             requests,
             duration,
             queue_wait,
+            batch_size,
             audio,
             real_time_factor,
             running,
@@ -161,6 +213,12 @@ impl Metrics {
             fallbacks,
             model,
             model_load,
+            threads,
+            calibrated,
+            calibration,
+            stages,
+            certificate_expiry,
+            handshake_failures,
         } = self;
         let build: Family<BuildLabels, Gauge> = Family::default();
         build
@@ -184,7 +242,7 @@ impl Metrics {
         let s = Unit::Seconds;
         registry.register_with_unit(
             "request_duration",
-            "From arrival to the end of a request",
+            "From arrival to the end of a request, by the length of its audio",
             s.clone(),
             duration.clone(),
         );
@@ -193,6 +251,11 @@ impl Metrics {
             "Time that requests waited for a permit",
             s.clone(),
             queue_wait.clone(),
+        );
+        registry.register(
+            "decoder_batch_size",
+            "Sequences in one run of the decoder: beams, chunks and requests together",
+            batch_size.clone(),
         );
         registry.register_with_unit("audio", "Audio that was transcribed", s.clone(), audio.clone());
         let help = "Time that the model worked, divided by the length of the audio";
@@ -213,6 +276,17 @@ impl Metrics {
         registry.register("model_info", "The model that is served; 1", model.clone());
         let help = "Time that loading the model took";
         registry.register_with_unit("model_load", help, s.clone(), model_load.clone());
+        registry.register("threads", "Threads that the model runs on", threads.clone());
+        let help =
+            "Time for a second of audio in full windows of speech, as measured when the server started";
+        registry.register("calibrated_real_time_factor", help, calibrated.clone());
+        let help = "Time of one window in the encoder and of one step of the decoder, as measured when the server started";
+        registry.register_with_unit("calibration", help, s.clone(), calibration.clone());
+        let help = "Time that a request spent in a stage, all in all";
+        registry.register_with_unit("stage_duration", help, s.clone(), stages.clone());
+        registry.register_collector(Box::new(certificate_expiry.clone()));
+        let help = "TLS handshakes that failed or took too long";
+        registry.register("tls_handshake_failures", help, handshake_failures.clone());
         registry.register("build_info", "The version of the server; 1", build);
         let help = "When the process started, since the Unix epoch";
         registry.register_with_unit("process_start_time", help, s, start);
@@ -234,7 +308,10 @@ impl Metrics {
             })
             .inc();
         self.duration
-            .get_or_create(&ByApi { api })
+            .get_or_create(&ByLane {
+                api,
+                lane: lane(audio),
+            })
             .observe(took.as_secs_f64());
         if !audio.is_zero() {
             self.audio
@@ -266,6 +343,41 @@ impl Metrics {
     /// Counts the wait of a request that got its permit.
     pub fn waited(&self, wait: Duration) {
         self.queue_wait.observe(wait.as_secs_f64());
+    }
+
+    /// Says how fast the model is here.
+    pub fn calibrated(&self, calibration: &Calibration, threads: usize) {
+        self.threads.set(i64::try_from(threads).unwrap_or(i64::MAX));
+        self.calibrated.set(calibration.real_time_factor);
+        let stages = [
+            ("encoder", calibration.encoder),
+            ("decoder_step", calibration.step),
+        ];
+        for (stage, took) in stages {
+            self.calibration
+                .get_or_create(&ByStage { stage })
+                .set(took.as_secs_f64());
+        }
+    }
+
+    /// Counts what a request spent in each of its stages.
+    pub fn stages(&self, busy: &[(Stage, Duration)]) {
+        for (stage, busy) in busy {
+            let stage = stage.name();
+            self.stages
+                .get_or_create(&ByStage { stage })
+                .observe(busy.as_secs_f64());
+        }
+    }
+
+    /// Says until when the certificate is valid.
+    pub fn certificate_expires(&self, at: SystemTime) {
+        self.certificate_expiry.set(at);
+    }
+
+    /// Counts a TLS handshake that came to nothing.
+    pub fn handshake_failed(&self) {
+        self.handshake_failures.inc();
     }
 
     /// Says which model is served.
@@ -310,24 +422,35 @@ mod tests {
             audio: Duration::ZERO,
             ..ok
         });
+        metrics.finished(Finished {
+            audio: SHORT + second,
+            work: Duration::ZERO,
+            ..ok
+        });
         metrics.waited(second);
         metrics.rejected("busy");
+        metrics.stages(&[(Stage::Encoder, second), (Stage::Decoder, second / 2)]);
         let load = Load {
             running: 1,
             queued: 2,
         };
         let text = metrics.encode(load, second * 90).unwrap();
         for line in [
-            "parlance_requests_total{api=\"Transcribe\",code=\"OK\"} 1",
+            "parlance_requests_total{api=\"Transcribe\",code=\"OK\"} 2",
             "parlance_requests_total{api=\"Transcribe\",code=\"RESOURCE_EXHAUSTED\"} 1",
-            "parlance_request_duration_seconds_count{api=\"Transcribe\"} 2",
-            "parlance_audio_seconds_total{api=\"Transcribe\"} 4.0",
+            "parlance_request_duration_seconds_count{api=\"Transcribe\",lane=\"short\"} 1",
+            "parlance_request_duration_seconds_count{api=\"Transcribe\",lane=\"long\"} 1",
+            "parlance_request_duration_seconds_count{api=\"Transcribe\",lane=\"none\"} 1",
+            "parlance_audio_seconds_total{api=\"Transcribe\"} 65.0",
             "parlance_real_time_factor_sum{api=\"Transcribe\"} 0.25",
             "parlance_queue_wait_seconds_count 1",
             "parlance_requests_running 1",
             "parlance_requests_queued 2",
             "parlance_queued_audio_seconds 90.0",
             "parlance_rejections_total{reason=\"busy\"} 1",
+            "parlance_stage_duration_seconds_count{stage=\"encoder\"} 1",
+            "parlance_stage_duration_seconds_sum{stage=\"decoder\"} 0.5",
+            "parlance_tls_handshake_failures_total 0",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
         }
@@ -335,5 +458,13 @@ mod tests {
             text.contains("parlance_process_start_time_seconds ") && text.ends_with("# EOF\n"),
             "{text}"
         );
+        assert!(
+            !text.contains("certificate"),
+            "no TLS, no end of a certificate:\n{text}"
+        );
+        metrics.certificate_expires(UNIX_EPOCH + second * 77);
+        let text = metrics.encode(load, second).unwrap();
+        let line = "parlance_tls_certificate_expiry_timestamp_seconds 77.0";
+        assert!(text.lines().any(|l| l == line), "{text}");
     }
 }

@@ -3,68 +3,65 @@
 
 use std::path::Path;
 
-use crate::{digest, features::MelExtractor, pipeline::Task, text::Vocabulary, vad::Detector};
+use crate::{
+    digest,
+    features::MelExtractor,
+    kernels::{operators::Machine, tile::Format},
+    pipeline::Task,
+    text::Vocabulary,
+    vad::Detector,
+};
 
 mod config;
 mod dtype;
 mod error;
+mod exported;
 mod files;
 pub(crate) mod graph;
+mod precision;
 mod proto;
 mod threads;
+mod turns;
+mod weights;
+mod whisper;
 
 pub use config::{Config, FeatureConfig, Sizes, TokenConfig};
 pub use dtype::Dtype;
 pub use error::ModelError;
 pub use files::{Decoders, Files, Graphs};
+pub use precision::Precision;
 pub use threads::available as available_threads;
 
-use graph::{Dim, Graph, NO_TAPS};
+pub(crate) use exported::{Exported, StepInput};
+pub(crate) use turns::Turns;
+pub(crate) use whisper::{Request, Whisper};
+
 use proto::Part;
+use whisper::Sources;
 
 /// A loaded Whisper: the optimised graphs, the tokenizer and what the configuration files say.
 pub struct Model {
     facts: ModelFacts,
     pub(crate) config: Config,
     pub(crate) extractor: MelExtractor,
-    pub(crate) encoder: Graph,
-    pub(crate) decoder: Graph,
-    pub(crate) decoder_with_past: Graph,
+    threads: usize,
+    precision: Precision,
+    pub(crate) engine: Engine,
     pub(crate) vocabulary: Vocabulary,
-    pub(crate) cache: Cache,
     pub(crate) detector: Detector,
 }
 
-/// How the key/value cache goes from one decoder run to the next: by name, found once at load.
-///
-/// Slot `i` is the `i`-th `past_key_values.*` input of the decoder with past.
-pub(crate) struct Cache {
-    /// What each input of the decoder with past is.
-    pub(crate) inputs: Vec<StepInput>,
-    /// For each slot, the output of the first decoder run that fills it.
-    pub(crate) first: Vec<usize>,
-    /// For each slot, the output of the decoder with past that replaces it; `None`: it stays.
-    pub(crate) next: Vec<Option<usize>>,
-    /// The output of the first decoder run that holds the scores.
-    pub(crate) first_logits: usize,
-    /// The same of the decoder with past.
-    pub(crate) next_logits: usize,
-    /// For each layer, the output of the first decoder run with its cross-attention's weights; none where the graph does
-    /// not give them.
-    pub(crate) first_attention: Vec<usize>,
-    /// The same of the decoder with past.
-    pub(crate) next_attention: Vec<usize>,
-}
+/// Most windows of one recording that are decoded together: clips that wait go between two such groups.
+const ABREAST: usize = 4;
+/// Bytes that keys and values of such windows may take.
+const MEMORIES: usize = 192 << 20;
 
-/// An input of the decoder with past.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum StepInput {
-    /// The last token.
-    Token,
-    /// The encoder's output (older exports ask for it again).
-    Encoded,
-    /// A slot of the cache.
-    Slot(usize),
+/// What runs the graphs.
+pub(crate) enum Engine {
+    /// Our own kernels, with the weights of the files.
+    Own(Turns),
+    /// tract, as the files have it.
+    Exported(Exported),
 }
 
 impl Model {
@@ -76,52 +73,51 @@ impl Model {
 
     /// The same in the precision asked for, if one is.
     pub fn load_dtype(dir: &Path, dtype: Option<Dtype>, threads: usize) -> Result<Model, ModelError> {
+        Self::load_with(dir, dtype, Precision::Auto, threads)
+    }
+
+    /// The same, computed in the precision asked for, where this machine and this export can be: see [`Model::precision`].
+    pub fn load_with(
+        dir: &Path,
+        dtype: Option<Dtype>,
+        mut precision: Precision,
+        threads: usize,
+    ) -> Result<Model, ModelError> {
         let files = Files::find(dir, dtype)?;
         let mut config = Config::read(&files)?;
         let vocabulary = Vocabulary::load(&files.tokenizer)
             .map_err(|problem| ModelError::invalid("tokenizer.json", problem))?;
         let previous = || vocabulary.id("<|startofprev|>");
         config.tokens.previous = config.tokens.previous.or_else(previous);
-        let executor = graph::executor(if threads == 0 {
+        let threads = if threads == 0 {
             available_threads()
         } else {
             threads
-        });
-        let encoder = Graph::load(
-            &files.graphs.encoder,
-            Part::Whole,
-            &|name| encoder_input(&config, name),
-            NO_TAPS,
-            &executor,
-        )?;
-        let [first, with_past] = files.graphs.decoders.parts();
-        let decoder = Graph::load(
-            first.0,
-            first.1,
-            &|name| decoder_input(&config, name),
-            &cross_attention,
-            &executor,
-        )?;
-        let decoder_with_past = Graph::load(
-            with_past.0,
-            with_past.1,
-            &|name| step_input(&config, name),
-            &cross_attention,
-            &executor,
-        )?;
-        let cache = Cache::connect(&decoder, &decoder_with_past, config.sizes.decoder_layers)
-            .map_err(|problem| ModelError::invalid(&config::file_name(with_past.0), problem))?;
+        };
+        let machine = Machine::new(threads);
+        let mut format = precision.format(machine.isa);
+        let engine = match own(&files.graphs, &config, machine, format)? {
+            Ok(whisper) => Engine::Own(Turns::new(whisper)),
+            Err(why) => {
+                tracing::info!(why, "the model's graphs are run as they were exported");
+                format = Format::F32;
+                Engine::Exported(Exported::load(&files.graphs, &config, threads)?)
+            }
+        };
+        let asked = std::mem::replace(&mut precision, Precision::of(format));
+        if asked != Precision::Auto && asked != precision {
+            tracing::warn!(%asked, %precision, "this machine or this export cannot be computed in the precision asked for");
+        }
         let extractor = MelExtractor::new(&config.features);
         let facts = ModelFacts::of(dir, &config)?;
         Ok(Model {
             facts,
             config,
             extractor,
-            encoder,
-            decoder,
-            decoder_with_past,
+            threads,
+            precision,
+            engine,
             vocabulary,
-            cache,
             detector: Detector::load()
                 .map_err(|error| ModelError::invalid("silero_vad.onnx", error.to_string()))?,
         })
@@ -132,20 +128,41 @@ impl Model {
         &self.facts
     }
 
+    /// What runs its graphs: `own`, our kernels; `exported`, tract as the files have them.
+    pub fn engine_name(&self) -> &'static str {
+        match self.engine {
+            Engine::Own(_) => "own",
+            Engine::Exported(_) => "exported",
+        }
+    }
+
+    /// The precision in which it is computed.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Threads that it runs on.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
     /// What its configuration files say.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// The heads `(layer, head)` whose cross-attention follows the speech: what the files name, otherwise all of the upper half
-    /// of the decoder, as `openai/whisper` has it.
-    pub(crate) fn alignment_heads(&self) -> Vec<(usize, usize)> {
-        let sizes = &self.config.sizes;
-        let upper = sizes.decoder_layers / 2..sizes.decoder_layers;
-        let all = || upper.flat_map(|layer| (0..sizes.decoder_heads).map(move |head| (layer, head)));
-        match &self.config.tokens.alignment_heads {
-            Some(heads) if !heads.is_empty() => heads.clone(),
-            _ => all().collect(),
+    /// Windows of one recording that are decoded together: as many as what the decoder listens to has room for.
+    pub(crate) fn windows_abreast(&self) -> usize {
+        match &self.engine {
+            Engine::Own(turns) => (MEMORIES / turns.whisper().memories_size()).clamp(1, ABREAST),
+            Engine::Exported(_) => 1,
+        }
+    }
+
+    /// Has the number of sequences in each run of the decoder told, where runs take several.
+    pub fn watch_runs(&self, watcher: impl Fn(usize) + Send + Sync + 'static) {
+        if let Engine::Own(turns) = &self.engine {
+            turns.watch(watcher);
         }
     }
 
@@ -155,116 +172,24 @@ impl Model {
     }
 }
 
-/// The weights of the cross-attention, by the names that the exporters of PyTorch give.
-fn cross_attention(name: &str, op: &str) -> bool {
-    op == "Softmax" && name.contains("/encoder_attn/")
-}
-
-/// For each layer, where a decoder's cross-attention weights are: an output that the export has (`output_attentions`), or
-/// one that was tapped. Empty unless every layer has one.
-fn attention_outputs(graph: &Graph, layers: usize) -> Vec<usize> {
-    let of = |layer: usize| {
-        let exported = graph.output(&format!("cross_attentions.{layer}"));
-        let tapped = format!("/layers.{layer}/encoder_attn/");
-        exported.or_else(|| graph.outputs().iter().position(|name| name.contains(&tapped)))
+/// The files' weights on our own kernels, or why that cannot be.
+fn own(
+    graphs: &Graphs,
+    config: &Config,
+    machine: Machine,
+    format: Format,
+) -> Result<Result<Whisper, String>, ModelError> {
+    let onnx = tract_onnx::onnx();
+    let read = |path: &Path, part| {
+        let read = proto::read(&onnx, path, part);
+        read.map_err(|problem| ModelError::graph(path, problem))
     };
-    (0..layers)
-        .map(of)
-        .collect::<Option<Vec<usize>>>()
-        .unwrap_or_default()
-}
-
-impl Decoders {
-    /// Where the decoder that begins is, and the one that goes on.
-    fn parts(&self) -> [(&Path, Part); 2] {
-        match self {
-            Decoders::Two { first, with_past } => [(first, Part::Whole), (with_past, Part::Whole)],
-            Decoders::Merged(file) => [(file, Part::First), (file, Part::WithPast)],
-        }
-    }
-}
-
-fn encoder_input(config: &Config, name: &str) -> Option<Vec<Dim>> {
-    let features = &config.features;
-    (name == "input_features").then(|| {
-        vec![
-            Dim::Fixed(1),
-            Dim::Fixed(features.mel_bins),
-            Dim::Fixed(features.frames()),
-        ]
-    })
-}
-
-fn decoder_input(config: &Config, name: &str) -> Option<Vec<Dim>> {
-    match name {
-        "input_ids" => Some(vec![Dim::Fixed(1), Dim::Fixed(1)]),
-        "encoder_hidden_states" => Some(encoded_shape(config)),
-        _ => None,
-    }
-}
-
-fn step_input(config: &Config, name: &str) -> Option<Vec<Dim>> {
-    let sizes = &config.sizes;
-    let slot = |past| {
-        Some(vec![
-            Dim::Fixed(1),
-            Dim::Fixed(sizes.decoder_heads),
-            past,
-            Dim::Fixed(sizes.head_width()),
-        ])
+    let [(first, part), _] = graphs.decoders.parts();
+    let (encoder, decoder) = (read(&graphs.encoder, Part::Whole)?, read(first, part)?);
+    let Some(sources) = Sources::of(&encoder, &decoder, [&graphs.encoder, first]) else {
+        return Ok(Err("a file holds no graph".to_owned()));
     };
-    match name {
-        "input_ids" => Some(vec![Dim::Fixed(1), Dim::Fixed(1)]),
-        "encoder_hidden_states" => Some(encoded_shape(config)),
-        _ if !name.starts_with("past_key_values.") => None,
-        _ if name.contains(".decoder.") => slot(Dim::Any),
-        _ if name.contains(".encoder.") => slot(Dim::Fixed(sizes.encoder_positions)),
-        _ => None,
-    }
-}
-
-fn encoded_shape(config: &Config) -> Vec<Dim> {
-    vec![
-        Dim::Fixed(1),
-        Dim::Fixed(config.sizes.encoder_positions),
-        Dim::Fixed(config.sizes.width),
-    ]
-}
-
-impl Cache {
-    fn connect(decoder: &Graph, decoder_with_past: &Graph, layers: usize) -> Result<Cache, String> {
-        let logits = |graph: &Graph| {
-            graph
-                .output("logits")
-                .ok_or("a decoder has no output named logits")
-        };
-        let (first_logits, next_logits) = (logits(decoder)?, logits(decoder_with_past)?);
-        let mut cache = Cache {
-            inputs: vec![],
-            first: vec![],
-            next: vec![],
-            first_logits,
-            next_logits,
-            first_attention: attention_outputs(decoder, layers),
-            next_attention: attention_outputs(decoder_with_past, layers),
-        };
-        for name in decoder_with_past.inputs() {
-            cache.inputs.push(match name.strip_prefix("past_key_values.") {
-                Some(slot) => {
-                    let present = format!("present.{slot}");
-                    let first = decoder.output(&present);
-                    cache.first.push(
-                        first.ok_or(format!("the decoder without past has no output named {present}"))?,
-                    );
-                    cache.next.push(decoder_with_past.output(&present));
-                    StepInput::Slot(cache.first.len() - 1)
-                }
-                None if name == "encoder_hidden_states" => StepInput::Encoded,
-                None => StepInput::Token,
-            });
-        }
-        Ok(cache)
-    }
+    Ok(Whisper::build(&sources, config, machine, format))
 }
 
 /// The facts of a model, for people and for status.

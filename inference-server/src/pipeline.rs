@@ -1,10 +1,11 @@
-//! [`Pcm16k`] in; a [`Transcript`] out: the five stages in order, window by window.
+//! [`Pcm16k`] in; a [`Transcript`] out: the five stages in order, window by window, and channel by channel where that is asked
+//! for.
 //! Knows neither gRPC nor HTTP, and decodes no audio files.
 
 use std::time::Duration;
 
 use crate::{
-    audio::{Pcm16k, SAMPLE_RATE},
+    audio::{Channels, Pcm16k, SAMPLE_RATE},
     decoder::DecoderError,
     encoder::EncoderError,
     model::Model,
@@ -13,9 +14,11 @@ use crate::{
 
 mod cancel;
 mod chunked;
+mod clips;
 mod conversation;
 mod detect;
 mod heard;
+mod invented;
 mod joint;
 mod listener;
 mod live;
@@ -29,10 +32,12 @@ mod transcript;
 mod words;
 
 pub use cancel::{Cancel, Stopped};
+pub use clips::{Clip, clips};
 pub use conversation::{Conversation, LiveOptions, Update};
 pub use detect::detect_language;
 pub use live::Live;
-pub use options::{Context, Decoding, Language, LongForm, Options, Task};
+pub use options::{Context, Decoding, Language, LongForm, Options, Punctuation, Task};
+pub(crate) use segments::SECONDS_PER_TIMESTAMP;
 pub use silence::Thresholds;
 pub use transcript::{Segment, Transcript, WindowResult, Word};
 
@@ -79,23 +84,26 @@ impl From<DecoderError> for PipelineError {
     }
 }
 
-/// Who takes samples (16 kHz, mono).
-pub type Take<'t, E> = dyn FnMut(&[f32]) -> Result<(), E> + 't;
+/// Who takes samples (16 kHz): of each channel as many, of mixed ones in one vector. No vector at all: a header, and no samples
+/// yet.
+pub type Take<'t, E> = dyn FnMut(&[Vec<f32>]) -> Result<(), E> + 't;
 
 /// Audio that is here in whole and can be played more than once.
 pub trait Recording {
     /// Why it cannot be played or transcribed.
     type Error: From<PipelineError>;
 
-    /// Hands out its samples (16 kHz, mono) in order, piece by piece.
-    fn play(&self, take: &mut Take<'_, Self::Error>) -> Result<(), Self::Error>;
+    /// Hands out its samples (16 kHz) in order, piece by piece, mixed or channel by channel.
+    fn play(&self, channels: Channels, take: &mut Take<'_, Self::Error>) -> Result<(), Self::Error>;
 }
 
 impl Recording for Pcm16k {
     type Error = PipelineError;
 
-    fn play(&self, take: &mut Take<'_, PipelineError>) -> Result<(), PipelineError> {
-        self.samples().chunks(SAMPLE_RATE as usize).try_for_each(take)
+    /// There is one channel.
+    fn play(&self, _: Channels, take: &mut Take<'_, PipelineError>) -> Result<(), PipelineError> {
+        let mut pieces = self.samples().chunks(SAMPLE_RATE as usize);
+        pieces.try_for_each(|piece| take(&[piece.to_vec()]))
     }
 }
 
@@ -109,7 +117,13 @@ pub fn transcribe<R: Recording>(
     transcribe_each(model, recording, options, cancel, |_| {})
 }
 
-/// The same, and hands out each window as soon as it is final.
+/// Windows of each lane that are decoded together: all lanes share the room for what the decoder listens to.
+fn abreast(model: &Model, lanes: usize) -> usize {
+    (model.windows_abreast() / lanes.max(1)).max(1)
+}
+
+/// The same, and hands out each window as soon as it is final. Windows of several channels come as they are done; the
+/// transcript has their segments in order of time.
 pub fn transcribe_each<R: Recording>(
     model: &Model,
     recording: &R,
@@ -117,35 +131,58 @@ pub fn transcribe_each<R: Recording>(
     cancel: &Cancel,
     mut each: impl FnMut(&WindowResult),
 ) -> Result<Transcript, R::Error> {
+    options.check(model)?;
     let check = || cancel.check().map_err(|stopped| R::Error::from(stopped.into()));
-    let mut peak = None;
-    if options.long_form == LongForm::Sequential {
-        let mut listening = peak::Peak::new(model);
-        recording.play(&mut |samples| {
-            listening.push(samples);
+    let sequential = options.long_form == LongForm::Sequential;
+    let mut peaks: Vec<peak::Peak<'_>> = Vec::new();
+    if sequential {
+        recording.play(options.channels, &mut |lanes| {
+            peaks.resize_with(lanes.len().max(peaks.len()), || peak::Peak::new(model));
+            peaks
+                .iter_mut()
+                .zip(lanes)
+                .for_each(|(peak, lane)| peak.push(lane));
             check()
         })?;
-        peak = Some(listening.finish());
     }
-    let mut live = Live::with_peak(model, options, peak)?;
-    let (mut windows, mut heard) = (Vec::new(), 0);
-    let mut take = |new: Vec<WindowResult>| {
-        new.iter().for_each(&mut each);
-        windows.extend(new);
+    let mut known = peaks.into_iter().map(peak::Peak::finish);
+    let (mut lives, mut windows, mut heard) = (Vec::<Live<'_>>::new(), Vec::new(), 0);
+    let mut take = |new: Vec<WindowResult>, lane: usize| {
+        let channel = u16::try_from(lane + 1)
+            .ok()
+            .filter(|_| options.channels == Channels::Each);
+        windows.extend(
+            new.into_iter()
+                .map(|window| window.of(channel))
+                .inspect(&mut each),
+        );
     };
-    recording.play(&mut |samples| {
+    recording.play(options.channels, &mut |lanes| {
         check()?;
-        heard += samples.len();
-        take(live.push(samples, cancel)?);
+        while lives.len() < lanes.len() {
+            lives.push(Live::whole(
+                model,
+                options,
+                known.next(),
+                abreast(model, lanes.len()),
+            )?);
+        }
+        for (i, (live, samples)) in lives.iter_mut().zip(lanes).enumerate() {
+            take(live.push(samples, cancel)?, i);
+        }
+        heard += lanes.first().map_or(0, Vec::len);
         Ok(())
     })?;
-    take(live.finish(cancel)?);
+    for (i, live) in lives.into_iter().enumerate() {
+        take(live.finish(cancel)?, i);
+    }
     let language = windows
         .iter()
         .map(|w| w.language.clone())
         .find(|l| !l.is_empty())
         .unwrap_or_default();
-    let segments: Vec<Segment> = windows.into_iter().flat_map(|w| w.segments).collect();
+    let mut segments: Vec<Segment> = windows.into_iter().flat_map(|w| w.segments).collect();
+    segments.sort_by_key(|segment| segment.start);
     let text = text::join(segments.iter().map(|segment| segment.text.as_str()));
     Ok(Transcript {
         text,

@@ -1,8 +1,9 @@
 //! A [`Transcript`] in; text, JSON, SubRip or WebVTT out. Pure.
 
-use std::{fmt::Write, time::Duration};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use subtitles::Cue;
 
 use crate::{
     pipeline::{Segment, Task, Transcript, Word},
@@ -43,8 +44,8 @@ pub fn render(transcript: &Transcript, format: Format) -> String {
     match format {
         Format::Text => format!("{}\n", transcript.text),
         Format::Json => json(transcript),
-        Format::Srt => srt(&transcript.segments),
-        Format::Vtt => vtt(&transcript.segments),
+        Format::Srt => subtitles::srt(cues(&transcript.segments)),
+        Format::Vtt => subtitles::vtt(cues(&transcript.segments)),
     }
 }
 
@@ -56,10 +57,9 @@ fn json(transcript: &Transcript) -> String {
 /// A transcript as OpenAI's `verbose_json`: times in seconds, probabilities as the model gives them. Words are on top, as
 /// there; the segments are left out where only words are wanted.
 pub fn verbose(transcript: &Transcript, task: Task, segments: bool) -> Value {
-    let words: Vec<&Word> = transcript
-        .segments
-        .iter()
-        .flat_map(|segment| &segment.words)
+    let words = transcript.segments.iter();
+    let words: Vec<Value> = words
+        .flat_map(|segment| segment.words.iter().map(|word| self::word(word, segment.channel)))
         .collect();
     let mut json = json!({
         "task": task.name(),
@@ -72,7 +72,7 @@ pub fn verbose(transcript: &Transcript, task: Task, segments: bool) -> Value {
         json["segments"] = transcript.segments.iter().enumerate().map(segment).collect();
     }
     if !words.is_empty() {
-        json["words"] = words.into_iter().map(word).collect();
+        json["words"] = words.into();
     }
     json
 }
@@ -83,7 +83,7 @@ pub fn usage(transcript: &Transcript) -> Value {
 }
 
 fn segment((id, segment): (usize, &Segment)) -> Value {
-    json!({
+    let json = json!({
         "id": id,
         "seek": segment.seek,
         "start": seconds(segment.start),
@@ -94,11 +94,21 @@ fn segment((id, segment): (usize, &Segment)) -> Value {
         "avg_logprob": segment.avg_logprob,
         "compression_ratio": segment.compression_ratio,
         "no_speech_prob": segment.no_speech_prob,
-    })
+    });
+    in_channel(json, segment.channel)
 }
 
-fn word(word: &Word) -> Value {
-    json!({ "word": word.text.trim(), "start": seconds(word.start), "end": seconds(word.end) })
+fn word(word: &Word, channel: Option<u16>) -> Value {
+    let json = json!({ "word": word.text.trim(), "start": seconds(word.start), "end": seconds(word.end) });
+    in_channel(json, channel)
+}
+
+/// OpenAI's objects know no channels: they say theirs only where somebody asked for each by itself.
+fn in_channel(mut json: Value, channel: Option<u16>) -> Value {
+    if let Some(channel) = channel {
+        json["channel"] = channel.into();
+    }
+    json
 }
 
 fn seconds(time: Duration) -> f64 {
@@ -110,49 +120,13 @@ fn rounded(value: f32) -> f64 {
     (f64::from(value) * 1000.0).round() / 1000.0
 }
 
-fn srt(segments: &[Segment]) -> String {
-    let mut out = String::new();
-    for (number, segment) in (1..).zip(segments) {
-        let (start, end) = (stamp(segment.start, ','), stamp(segment.end, ','));
-        let _ = write!(out, "{number}\n{start} --> {end}\n{}\n\n", cue(&segment.text));
-    }
-    out
-}
-
-fn vtt(segments: &[Segment]) -> String {
-    let mut out = "WEBVTT\n\n".to_owned();
-    for segment in segments {
-        let text = cue(&segment.text)
-            .replace('&', "&amp;")
-            .replace('<', "&lt;")
-            .replace('>', "&gt;");
-        let _ = write!(
-            out,
-            "{} --> {}\n{text}\n\n",
-            stamp(segment.start, '.'),
-            stamp(segment.end, '.')
-        );
-    }
-    out
-}
-
-/// An arrow or an empty line within a cue would end it.
-fn cue(text: &str) -> String {
-    text.split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
-        .replace("-->", "->")
-}
-
-/// `hh:mm:ss` and milliseconds after the separator; hours grow as they must.
-fn stamp(time: Duration, separator: char) -> String {
-    let (seconds, millis) = (time.as_secs(), time.subsec_millis());
-    format!(
-        "{:02}:{:02}:{:02}{separator}{millis:03}",
-        seconds / 3600,
-        seconds / 60 % 60,
-        seconds % 60
-    )
+fn cues(segments: &[Segment]) -> impl Iterator<Item = Cue<'_>> {
+    segments.iter().map(|segment| Cue {
+        start: segment.start,
+        end: segment.end,
+        text: &segment.text,
+        channel: segment.channel,
+    })
 }
 
 #[cfg(test)]
@@ -163,6 +137,7 @@ mod tests {
         let segment = |start, end, text: &str| Segment {
             start: Duration::from_millis(start),
             end: Duration::from_millis(end),
+            channel: None,
             seek: 3000,
             text: text.to_owned(),
             tokens: vec![1, 2],
@@ -215,6 +190,24 @@ mod tests {
         );
         assert_eq!(json["segments"][1]["end"], 3661.004);
         assert_eq!(json["segments"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn separate_channels_are_told_in_json_and_as_voices() {
+        let json: Value = serde_json::from_str(&render(&transcript(), Format::Json)).unwrap();
+        assert!(json["segments"][0].get("channel").is_none() && json["words"][0].get("channel").is_none());
+        let mut separate = transcript();
+        separate.segments.truncate(1);
+        separate.segments[0].channel = Some(2);
+        let json: Value = serde_json::from_str(&render(&separate, Format::Json)).unwrap();
+        assert_eq!(
+            (&json["segments"][0]["channel"], &json["words"][0]["channel"]),
+            (&json!(2), &json!(2))
+        );
+        assert_eq!(
+            render(&separate, Format::Vtt),
+            "WEBVTT\n\n00:00:00.200 --> 00:00:01.500\n<v Channel 2>Seven -&gt; one.\n\n"
+        );
     }
 
     #[test]

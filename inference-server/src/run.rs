@@ -10,37 +10,35 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::serve::ListenerExt;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::mpsc,
-    task::JoinSet,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::transport::server::TcpIncoming;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
     admission::Admission,
     bundled::NotBundled,
+    calibration::calibrate,
     cli::Command,
     fetch::{self, FetchError},
-    http,
     inspect::{self, InspectError},
-    model::{Dtype, Model, ModelError},
+    model::{Dtype, Model, ModelError, Precision},
     pipeline::{Live, PipelineError},
+    ports::Ports,
     service,
     telemetry::{self, LogFormat},
+    tls::{Tls, TlsError, TlsSettings},
+    traces::{Traces, TracesError},
     transcribe::{self, TranscribeError},
     transcriber::{Settings, Transcriber},
 };
 
 /// After the work is done, how long connections may take to close.
 const CLOSING: Duration = Duration::from_secs(3);
-/// How often an idle HTTP/2 connection is asked whether its client is alive, and how long the answer may take.
-const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
 
 /// What `serve` is to be.
 #[derive(Clone, Debug)]
@@ -50,9 +48,13 @@ pub struct Config {
     pub model_name: Option<String>,
     pub digest: Option<String>,
     pub dtype: Option<Dtype>,
+    /// In which the products with weights are computed.
+    pub precision: Precision,
     pub threads: usize,
     pub grpc_addr: SocketAddr,
     pub http_addr: SocketAddr,
+    pub tls: Option<TlsSettings>,
+    pub otlp_endpoint: Option<String>,
     pub settings: Settings,
     pub max_concurrent: usize,
     pub queue_limit: usize,
@@ -69,6 +71,10 @@ pub enum Error {
     NotBundled(#[from] NotBundled),
     #[error("cannot read the API keys in {}: {source}", path.display())]
     Keys { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     #[error("the log level cannot be read: {0}")]
     LogLevel(#[from] tracing_subscriber::filter::ParseError),
     #[error("cannot listen on {address}: {source}")]
@@ -158,14 +164,15 @@ fn signals() -> io::Result<mpsc::Receiver<()>> {
 pub struct Server {
     config: Config,
     transcriber: Arc<Transcriber>,
+    traces: Traces,
     health: HealthReporter,
-    grpc: TcpListener,
-    http: TcpListener,
+    ports: Ports,
 }
 
 impl Server {
-    /// Takes both ports.
+    /// Takes both ports, and reads what they need for TLS.
     pub async fn bind(config: Config) -> Result<Self, Error> {
+        let tls = config.tls.clone().map(Tls::open).transpose()?.map(Arc::new);
         let listen = async |address| {
             TcpListener::bind(address)
                 .await
@@ -173,19 +180,24 @@ impl Server {
         };
         let (grpc, http) = (listen(config.grpc_addr).await?, listen(config.http_addr).await?);
         let admission = Admission::new(config.max_concurrent, config.queue_limit);
-        let transcriber = Arc::new(Transcriber::new(config.settings.clone(), admission));
+        let traces = match &config.otlp_endpoint {
+            Some(endpoint) => Traces::to(endpoint)?,
+            None => Traces::default(),
+        };
+        let settings = config.settings.clone();
+        let transcriber = Arc::new(Transcriber::new(settings, admission, traces.clone()));
         Ok(Server {
             config,
             transcriber,
+            traces,
             health: HealthReporter::new(),
-            grpc,
-            http,
+            ports: Ports { grpc, http, tls },
         })
     }
 
     /// Where gRPC and HTTP listen.
     pub fn addresses(&self) -> io::Result<(SocketAddr, SocketAddr)> {
-        Ok((self.grpc.local_addr()?, self.http.local_addr()?))
+        Ok((self.ports.grpc.local_addr()?, self.ports.http.local_addr()?))
     }
 
     /// Lives until `shutdown` says so: once to finish what runs, twice to leave at once.
@@ -198,20 +210,32 @@ impl Server {
     pub async fn run_with(
         self,
         load: impl FnOnce() -> Result<Model, Error> + Send + 'static,
+        shutdown: mpsc::Receiver<()>,
+    ) -> Result<(), Error> {
+        let traces = self.traces.clone();
+        let outcome = self.live(load, shutdown).await;
+        traces.end().await;
+        outcome
+    }
+
+    async fn live(
+        self,
+        load: impl FnOnce() -> Result<Model, Error> + Send + 'static,
         mut shutdown: mpsc::Receiver<()>,
     ) -> Result<(), Error> {
         let (grpc_addr, http_addr) = self.addresses()?;
         let Self {
             config,
             transcriber,
+            traces: _,
             mut health,
-            grpc,
-            http,
+            ports,
         } = self;
         report(&health, ServingStatus::NotServing).await;
         let close = CancellationToken::new();
-        let mut servers = start(&transcriber, &health, grpc, http, &close)?;
-        tracing::info!(grpc = %grpc_addr, http = %http_addr, "listening");
+        let tls = ports.tls.is_some();
+        let mut servers = ports.serve(&transcriber, &health, &close)?;
+        tracing::info!(grpc = %grpc_addr, http = %http_addr, tls, "listening");
 
         tokio::select! {
             loaded = load_beside(load, &transcriber) => loaded?,
@@ -274,37 +298,6 @@ async fn report(health: &HealthReporter, status: ServingStatus) {
     }
 }
 
-type Servers = JoinSet<Result<(), String>>;
-
-/// Both servers, each on a task of its own, until `close`.
-fn start(
-    transcriber: &Arc<Transcriber>,
-    health: &HealthReporter,
-    grpc: TcpListener,
-    http: TcpListener,
-    close: &CancellationToken,
-) -> Result<Servers, Error> {
-    let mut servers = JoinSet::new();
-    let incoming = TcpIncoming::from(grpc)
-        .with_nodelay(Some(true))
-        .with_keepalive(Some(KEEPALIVE.0));
-    let grpc = tonic::transport::Server::builder()
-        .http2_keepalive_interval(Some(KEEPALIVE.0))
-        .http2_keepalive_timeout(Some(KEEPALIVE.1))
-        .add_routes(service::routes(transcriber, health)?)
-        .serve_with_incoming_shutdown(incoming, close.clone().cancelled_owned());
-    servers.spawn(async { grpc.await.map_err(|error| format!("gRPC: {error}")) });
-
-    let http = http.tap_io(|stream| {
-        // Without it the connection is only slower.
-        let _ = stream.set_nodelay(true);
-    });
-    let http = axum::serve(http, http::router(transcriber.clone()))
-        .with_graceful_shutdown(close.clone().cancelled_owned());
-    servers.spawn(async { http.await.map_err(|error| format!("HTTP: {error}")) });
-    Ok(servers)
-}
-
 fn stopped(ended: Option<Result<Result<(), String>, tokio::task::JoinError>>) -> Error {
     Error::Stopped(match ended {
         Some(Ok(Err(error))) => error,
@@ -319,9 +312,14 @@ async fn load_beside(
     transcriber: &Transcriber,
 ) -> Result<(), Error> {
     let started = Instant::now();
-    let loading = tokio::task::spawn_blocking(load);
-    let model = loading.await.map_err(|_| Error::LoadPanicked)??;
-    let took = started.elapsed();
+    let loading = tokio::task::spawn_blocking(move || {
+        let model = load()?;
+        let took = started.elapsed();
+        // What is wrong with an engine that cannot do this is said by the first request.
+        let calibration = calibrate(&model).ok();
+        Ok::<_, Error>((model, took, calibration))
+    });
+    let (model, took, calibration) = loading.await.map_err(|_| Error::LoadPanicked)??;
     let facts = model.facts();
     tracing::info!(
         model = facts.name,
@@ -329,16 +327,20 @@ async fn load_beside(
         bytes = facts.size_bytes,
         files = facts.files,
         took_seconds = took.as_secs_f64(),
+        engine = model.engine_name(),
+        precision = %model.precision(),
+        threads = model.threads(),
+        real_time_factor = calibration.map(|c| c.real_time_factor),
         "ready"
     );
-    transcriber.ready(model, took);
+    transcriber.ready(model, took, calibration);
     Ok(())
 }
 
 /// The model that the flags name, if it is the right one and can do what they ask.
 pub fn load_model(config: &Config) -> Result<Model, Error> {
     let dir = &config.model;
-    let load = Model::load_dtype(dir, config.dtype, config.threads);
+    let load = Model::load_with(dir, config.dtype, config.precision, config.threads);
     let mut model = load.map_err(|source| Error::Load {
         model: dir.clone(),
         source,

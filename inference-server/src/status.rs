@@ -142,6 +142,11 @@ impl Failure {
         }
     }
 
+    /// The status of HTTP.
+    pub fn http_status(&self) -> StatusCode {
+        self.http().0
+    }
+
     /// When sending the same request again may work.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -200,7 +205,7 @@ impl Failure {
 
     /// As the OpenAI API says it.
     pub fn to_response(&self, request_id: &str) -> Response {
-        let (status, ..) = self.http();
+        let status = self.http_status();
         let body = json!({ "error": self.to_error(request_id) });
         let mut response = (status, Json(body)).into_response();
         if let Some(delay) = self.retry_after() {

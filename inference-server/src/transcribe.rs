@@ -3,9 +3,9 @@
 use std::{fs, io::Write, path::PathBuf, time::Duration};
 
 use crate::{
-    audio::{Source, SourceError},
+    audio::{Channels, Source, SourceError},
     bundled,
-    model::{Dtype, Model},
+    model::{Dtype, Model, Precision},
     pipeline::{self, Cancel, Options, PipelineError, Recording, Take},
     render::{Format, render},
 };
@@ -22,6 +22,8 @@ pub struct Request {
     pub model: Option<PathBuf>,
     /// Precision of its graphs; `None`: the first that is there.
     pub dtype: Option<Dtype>,
+    /// In which the products with weights are computed.
+    pub precision: Precision,
     /// Threads (0: as the cgroup grants).
     pub threads: usize,
     /// Language, task and windows.
@@ -45,12 +47,12 @@ pub fn run(request: &Request, out: &mut dyn Write) -> Result<(), TranscribeError
         source: Source::file(opened),
         name: file.to_string(),
     };
-    audio.check()?;
+    audio.check(request.options.channels)?;
     let dir = match &request.model {
         Some(dir) => dir.clone(),
         None => bundled::find(bundled::DEFAULT).map_err(|e| TranscribeError(e.to_string()))?,
     };
-    let load = Model::load_dtype(&dir, request.dtype, request.threads);
+    let load = Model::load_with(&dir, request.dtype, request.precision, request.threads);
     let model = load.map_err(|e| TranscribeError(format!("the model in {}: {e}", dir.display())))?;
     let transcript = pipeline::transcribe(&model, &audio, &request.options, &Cancel::new());
     let transcript = transcript?;
@@ -67,16 +69,16 @@ struct AudioFile {
 }
 
 impl AudioFile {
-    /// Whether there is audio at its start.
-    fn check(&self) -> Result<(), TranscribeError> {
-        let begun = |samples: &[f32]| {
-            if samples.is_empty() {
+    /// Whether there is audio at its start, with no more channels than can be told apart.
+    fn check(&self, channels: Channels) -> Result<(), TranscribeError> {
+        let begun = |lanes: &[Vec<f32>]| {
+            if lanes.iter().all(Vec::is_empty) {
                 Ok(())
             } else {
                 Err(String::new())
             }
         };
-        match self.source.play(NO_LIMIT, &mut { begun }) {
+        match self.source.play(channels, NO_LIMIT, &mut { begun }) {
             Ok(()) | Err(SourceError::Taker(_)) => Ok(()),
             Err(error) => Err(self.failed(&error)),
         }
@@ -96,10 +98,12 @@ impl From<PipelineError> for TranscribeError {
 impl Recording for AudioFile {
     type Error = TranscribeError;
 
-    fn play(&self, take: &mut Take<'_, TranscribeError>) -> Result<(), TranscribeError> {
-        self.source.play(NO_LIMIT, take).map_err(|error| match error {
-            SourceError::Taker(error) => error,
-            other => self.failed(&other),
-        })
+    fn play(&self, channels: Channels, take: &mut Take<'_, TranscribeError>) -> Result<(), TranscribeError> {
+        self.source
+            .play(channels, NO_LIMIT, take)
+            .map_err(|error| match error {
+                SourceError::Taker(error) => error,
+                other => self.failed(&other),
+            })
     }
 }

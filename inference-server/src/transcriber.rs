@@ -13,13 +13,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admission::{Admission, Permit, Place},
-    audio::{self, Source, SourceError},
+    audio::{self, Channels, Enough, Source, SourceError},
+    calibration::Calibration,
     call::Call,
     keys::Keys,
-    metrics::Metrics,
+    metrics::{Api, Metrics},
     model::Model,
     pipeline::{self, Cancel, Options, Recording, Take, Transcript, WindowResult},
+    stages::{self, Stage},
     status::Failure,
+    traces::Traces,
 };
 
 /// Where the server is in its life.
@@ -53,6 +56,7 @@ pub struct Transcriber {
     settings: Settings,
     admission: Arc<Admission>,
     metrics: Arc<Metrics>,
+    traces: Traces,
     model: OnceLock<Arc<Model>>,
     phase: watch::Sender<Phase>,
     stop: CancellationToken,
@@ -63,10 +67,11 @@ const DRAINING: Failure = Failure::Unavailable("the server is shutting down");
 
 impl Transcriber {
     /// A server that has no model yet.
-    pub fn new(settings: Settings, admission: Arc<Admission>) -> Self {
+    pub fn new(settings: Settings, admission: Arc<Admission>, traces: Traces) -> Self {
         Transcriber {
             settings,
             admission,
+            traces,
             metrics: Arc::new(Metrics::new()),
             model: OnceLock::new(),
             phase: watch::Sender::new(Phase::Loading),
@@ -94,9 +99,15 @@ impl Transcriber {
         *self.phase.borrow()
     }
 
-    /// The model is there: requests may come.
-    pub fn ready(&self, model: Model, load_time: Duration) {
+    /// The model is there, and known to be so fast: requests may come.
+    pub fn ready(&self, model: Model, load_time: Duration, calibration: Option<Calibration>) {
+        if let Some(calibration) = calibration {
+            self.admission.expect(calibration.real_time_factor);
+            self.metrics.calibrated(&calibration, model.threads());
+        }
         self.metrics.loaded(model.facts(), load_time);
+        let metrics = self.metrics.clone();
+        model.watch_runs(move |sequences| metrics.batched(sequences));
         if self.model.set(Arc::new(model)).is_ok() {
             self.phase.send_replace(Phase::Ready);
         }
@@ -140,6 +151,12 @@ impl Transcriber {
         }
     }
 
+    /// A request arrives; it must be over after `time`.
+    pub fn begin(&self, api: Api, headers: &HeaderMap, time: Duration) -> Call {
+        let model = self.model.get().map(|model| model.facts().name.as_str());
+        Call::begin(self.metrics.clone(), &self.traces, api, model, headers, time)
+    }
+
     /// Waits for the permit to work on so much audio (zero: not known, or live), as long as the request may take; not at
     /// all where it would wait longer than that.
     pub async fn permit(&self, place: Place, audio: Duration, call: &mut Call) -> Result<Permit, Failure> {
@@ -155,7 +172,7 @@ impl Transcriber {
             failure = self.stopped() => return Err(failure),
         };
         permit.must_end_by(call.deadline());
-        call.admitted(asked.elapsed());
+        call.admitted(asked);
         Ok(permit)
     }
 
@@ -184,10 +201,11 @@ impl Transcriber {
             metrics.said(window);
             each(window);
         };
+        let channels = options.channels;
         let work = move |model: &Model, audio: &Played<'_>, cancel: &Cancel| {
             pipeline::transcribe_each(model, audio, &options, cancel, each)
         };
-        self.work(place, audio, call, work).await
+        self.work(place, (audio, channels), call, work).await
     }
 
     /// The languages of a recording, likeliest first.
@@ -201,32 +219,36 @@ impl Transcriber {
         let work = move |model: &Model, audio: &Played<'_>, cancel: &Cancel| {
             pipeline::detect_language(model, audio, &options, cancel)
         };
-        self.work(place, audio, call, work).await
+        self.work(place, (audio, Channels::Mix), call, work).await
     }
 
     /// Waits for a permit, and does something with a recording on a thread of its own.
     async fn work<T: Send + 'static>(
         &self,
         place: Place,
-        audio: Source,
+        (audio, channels): (Source, Channels),
         call: &mut Call,
         work: impl FnOnce(&Model, &Played<'_>, &Cancel) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
         let model = self.model()?;
         let max = self.settings.max_audio_duration;
-        let permit = self.permit(place, audio.estimate(), call).await?;
+        let (audio, work_ahead) = estimated(audio, channels, max).await?;
+        let permit = self.permit(place, work_ahead, call).await?;
+        let stages = call.stages().clone();
         let work = on_worker(permit, call.deadline(), move |cancel, permit| {
+            let _following = stages.follow();
             let started = Instant::now();
             let audio = Played {
                 source: audio,
                 max,
                 permit: RefCell::new(permit),
                 samples: Cell::new(0),
+                lanes: Cell::new(1),
                 beside: Cell::new(Duration::ZERO),
             };
             let done = work(&model, &audio, cancel)?;
             let took = started.elapsed().saturating_sub(audio.beside.get());
-            Ok((done, audio.duration(), took))
+            Ok((done, audio.worked_on(), took))
         });
         let (done, audio, took) = tokio::select! {
             done = work => done?,
@@ -243,40 +265,66 @@ struct Played<'p> {
     source: Source,
     max: Duration,
     permit: RefCell<&'p mut Permit>,
-    /// Samples of the last time.
+    /// Samples of the last time, of one channel, and how many channels.
     samples: Cell<usize>,
+    lanes: Cell<usize>,
     /// Time that decoding and waiting took, which is not the model's.
     beside: Cell<Duration>,
 }
 
 impl Played<'_> {
-    fn duration(&self) -> Duration {
-        Duration::from_secs_f64(self.samples.get() as f64 / f64::from(audio::SAMPLE_RATE))
+    /// How much audio the model heard: each channel counts.
+    fn worked_on(&self) -> Duration {
+        let samples = self.samples.get() * self.lanes.get();
+        Duration::from_secs_f64(samples as f64 / f64::from(audio::SAMPLE_RATE))
     }
 }
 
 impl Recording for Played<'_> {
     type Error = Failure;
 
-    fn play(&self, take: &mut Take<'_, Failure>) -> Result<(), Failure> {
+    fn play(&self, channels: Channels, take: &mut Take<'_, Failure>) -> Result<(), Failure> {
         self.samples.set(0);
-        let (began, mut taking) = (Instant::now(), Duration::ZERO);
-        let played = self.source.play(self.max, &mut |samples| {
-            self.samples.set(self.samples.get() + samples.len());
+        let (began, mut taking, mut waiting) = (Instant::now(), Duration::ZERO, Duration::ZERO);
+        let played = self.source.play(channels, self.max, &mut |lanes| {
+            let new = lanes.first().map_or(0, Vec::len);
+            self.samples.set(self.samples.get() + new);
+            self.lanes.set(self.lanes.get().max(lanes.len()));
             let began = Instant::now();
-            let taken = take(samples);
+            let taken = take(lanes);
             taking += began.elapsed();
-            Handle::current().block_on(self.permit.borrow_mut().let_short_ones_pass());
+            let asked = Instant::now();
+            if Handle::current().block_on(self.permit.borrow_mut().let_short_ones_pass()) {
+                stages::add(Stage::Queue, asked, asked.elapsed());
+                waiting += asked.elapsed();
+            }
             taken
         });
         let beside = began.elapsed().saturating_sub(taking);
+        stages::add(Stage::Audio, began, beside.saturating_sub(waiting));
         self.beside.set(self.beside.get() + beside);
         played.map_err(|error| match error {
-            SourceError::Audio(error) => error.into(),
             SourceError::Taker(failure) => failure,
+            SourceError::Audio(error) => error.into(),
             read @ SourceError::Read(_) => Failure::Internal(read.to_string()),
         })
     }
+}
+
+/// About how much audio there is to work on, and the audio again. To count channels is to decode its beginning.
+async fn estimated(audio: Source, channels: Channels, max: Duration) -> Result<(Source, Duration), Failure> {
+    let work = spawn_blocking(move || {
+        let lanes = match audio.count(channels, max) {
+            Ok(lanes) => lanes,
+            Err(SourceError::Audio(error)) => return Err(error.into()),
+            Err(read @ SourceError::Read(_)) => return Err(Failure::Internal(read.to_string())),
+            Err(SourceError::Taker(Enough)) => 1,
+        };
+        let estimate = audio.estimate(lanes);
+        Ok((audio, estimate))
+    });
+    let done = work.await;
+    done.unwrap_or_else(|panicked| Err(Failure::Internal(format!("a worker panicked: {panicked}"))))
 }
 
 /// Throws the switch when it is dropped: whoever waited for the work is gone.

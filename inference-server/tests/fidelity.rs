@@ -16,10 +16,17 @@ use inference_server::{
     encoder,
     features::{LogMel, MelExtractor},
     model::{Dtype, FeatureConfig, Model},
-    pipeline::{self, Cancel, Context, Decoding, Language, LongForm, Options, Task},
+    pipeline::{Cancel, Decoding, Task},
 };
 use ndarray::{Array2, ArrayD};
 use serde::Deserialize;
+
+#[path = "fidelity/drawn.rs"]
+mod drawn;
+#[path = "fidelity/held_out.rs"]
+mod held_out;
+#[path = "fidelity/long.rs"]
+mod long;
 
 const MEL: f32 = 1e-4;
 const ENCODER: f32 = 1e-3;
@@ -68,6 +75,11 @@ const MODELS: [(&str, bool); 6] = [
     ("small", true),
     ("large-v3-narrow", true),
 ];
+
+/// Where `run.sh` put the references.
+fn references() -> PathBuf {
+    PathBuf::from(std::env::var_os("PARLANCE_FIDELITY_DIR").expect("PARLANCE_FIDELITY_DIR is not set"))
+}
 
 fn json<T: serde::de::DeserializeOwned>(path: &Path) -> T {
     serde_json::from_slice(&fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))).unwrap()
@@ -122,10 +134,9 @@ fn features_equal_the_committed_ones() {
 #[test]
 #[ignore = "needs PARLANCE_FIDELITY_DIR: make fidelity"]
 fn models_equal_the_references() {
-    let folder = std::env::var_os("PARLANCE_FIDELITY_DIR").expect("PARLANCE_FIDELITY_DIR is not set");
     let mut compared = 0;
     for (name, beams) in MODELS {
-        let folder = Path::new(&folder).join(name);
+        let folder = references().join(name);
         let model = Model::load(&folder.join("model"), 1).unwrap();
         for input in json::<Vec<String>>(&folder.join("inputs.json")) {
             compare(&model, &folder.join(&input), &format!("{name}/{input}"), beams);
@@ -155,7 +166,7 @@ fn compare(model: &Model, folder: &Path, name: &str, beams: bool) {
     let no_speech = tokens
         .no_speech_prob
         .map_or(0.0, |theirs| (ready.no_speech_prob - theirs).abs());
-    same_languages(&decoder, &tokens.languages, name);
+    same_languages(&mut decoder, &tokens.languages, name);
     let mut sequence = decoder.first(prompt.tokens()[0]).unwrap();
     for &token in &prompt.tokens()[1..] {
         decoder.step(&mut sequence, token).unwrap();
@@ -224,7 +235,7 @@ fn compare(model: &Model, folder: &Path, name: &str, beams: bool) {
     }
 }
 
-fn same_languages(decoder: &Decoder<'_>, theirs: &BTreeMap<String, f32>, name: &str) {
+fn same_languages(decoder: &mut Decoder<'_>, theirs: &BTreeMap<String, f32>, name: &str) {
     let ours = decoder.languages().unwrap();
     assert_eq!(ours.len(), theirs.len(), "{name}");
     for (code, probability) in ours {
@@ -268,8 +279,7 @@ struct Form {
 #[test]
 #[ignore = "needs PARLANCE_FIDELITY_DIR: make fidelity"]
 fn forms_of_an_export_equal_onnx_runtime() {
-    let folder = std::env::var_os("PARLANCE_FIDELITY_DIR").expect("PARLANCE_FIDELITY_DIR is not set");
-    let folder = Path::new(&folder).join("forms");
+    let folder = references().join("forms");
     let forms: BTreeMap<String, Form> = json(&folder.join("forms.json"));
     for (name, dtype, most, least) in FORMS {
         let model = Model::load_dtype(&folder.join("models").join(name), Some(dtype), 1).unwrap();
@@ -316,147 +326,4 @@ fn distance(ours: &[f32], theirs: &[f32]) -> (f32, f32) {
         |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum() };
     let cosine = dot(ours, theirs) / (dot(ours, ours) * dot(theirs, theirs)).sqrt();
     (greatest_difference(ours, theirs), cosine as f32)
-}
-
-/// What `openai/whisper` says of long audio, by the name of the settings.
-#[derive(Deserialize)]
-struct Long {
-    languages: BTreeMap<String, f32>,
-    settings: BTreeMap<String, Run>,
-}
-
-#[derive(Deserialize)]
-struct Run {
-    language: String,
-    settings: Settings,
-    segments: Vec<Segment>,
-}
-
-/// As `whisper.transcribe` names them; what is not there is its default.
-#[derive(Deserialize)]
-struct Settings {
-    beam_size: Option<usize>,
-    patience: Option<f32>,
-    length_penalty: Option<f32>,
-    condition_on_previous_text: Option<bool>,
-    initial_prompt: Option<String>,
-    carry_initial_prompt: Option<bool>,
-    word_timestamps: Option<bool>,
-    no_speech_threshold: Option<f32>,
-    logprob_threshold: Option<f32>,
-    task: Option<String>,
-    language: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Segment {
-    start: f64,
-    end: f64,
-    tokens: Vec<u32>,
-    avg_logprob: f32,
-    no_speech_prob: f32,
-    #[serde(default)]
-    words: Vec<Word>,
-}
-
-#[derive(Deserialize)]
-struct Word {
-    word: String,
-    start: f64,
-    end: f64,
-    probability: f32,
-}
-
-impl Settings {
-    fn options(&self) -> Options {
-        Options {
-            language: self.language.clone().map_or(Language::Auto, Language::Code),
-            task: self.task.as_deref().unwrap_or("transcribe").parse().unwrap(),
-            long_form: LongForm::Sequential,
-            vad: None,
-            word_timestamps: self.word_timestamps.unwrap_or(false),
-            decoding: Decoding {
-                temperatures: vec![0.0],
-                beam_size: self.beam_size.unwrap_or(1),
-                patience: self.patience.unwrap_or(1.0),
-                length_penalty: self.length_penalty,
-                compression_ratio_threshold: None,
-                logprob_threshold: Some(self.logprob_threshold.unwrap_or(-1.0)),
-                no_speech_threshold: Some(self.no_speech_threshold.unwrap_or(0.6)),
-                ..Decoding::default()
-            },
-            context: Context {
-                initial_prompt: self.initial_prompt.clone(),
-                carry_initial_prompt: self.carry_initial_prompt.unwrap_or(false),
-                hotwords: None,
-                condition_on_previous_text: self.condition_on_previous_text.unwrap_or(true),
-            },
-            ..Options::default()
-        }
-    }
-}
-
-/// Segments, seeks, words and languages of long audio equal those of `openai/whisper`'s own `transcribe`.
-#[test]
-#[ignore = "needs PARLANCE_FIDELITY_DIR: make fidelity"]
-fn long_audio_equals_openai_whisper() {
-    let folder = std::env::var_os("PARLANCE_FIDELITY_DIR").expect("PARLANCE_FIDELITY_DIR is not set");
-    for name in ["nano", "tiny"] {
-        let folder = Path::new(&folder).join(name);
-        let model = Model::load(&folder.join("model"), 1).unwrap();
-        let long: Long = json(&folder.join("long/long.json"));
-        let audio = audio::Pcm16k::from(array(&folder.join("long/pcm.npy")).into_raw_vec_and_offset().0);
-        let features = MelExtractor::new(&model.config().features).extract(audio.samples());
-        let encoded = encoder::encode(&model, &features).unwrap();
-        let languages = Decoder::new(&model, &encoded).unwrap().languages().unwrap();
-        assert_eq!(languages.len(), long.languages.len(), "{name}");
-        for (code, probability) in languages {
-            let off = (probability - long.languages[code]).abs();
-            assert!(off < 1e-3, "{name}: {code} is off by {off}");
-        }
-        for (settings, run) in &long.settings {
-            same_long(&model, &audio, run, &format!("{name}/{settings}"));
-        }
-    }
-}
-
-fn same_long(model: &Model, audio: &audio::Pcm16k, run: &Run, name: &str) {
-    let ours = pipeline::transcribe(model, audio, &run.settings.options(), &Cancel::new()).unwrap();
-    assert_eq!(ours.language, run.language, "{name}");
-    let (mut time, mut logprob, mut words) = (0.0f64, 0.0f32, 0);
-    let seconds = |d: Duration| d.as_secs_f64();
-    let length = seconds(audio.duration());
-    for (i, (ours, theirs)) in ours.segments.iter().zip(&run.segments).enumerate() {
-        assert_eq!(
-            ours.tokens, theirs.tokens,
-            "{name}: segment {i} at {:?}",
-            ours.start
-        );
-        time = time.max((seconds(ours.start) - theirs.start.min(length)).abs());
-        time = time.max((seconds(ours.end) - theirs.end.min(length)).abs());
-        logprob = logprob.max((ours.avg_logprob - theirs.avg_logprob).abs());
-        logprob = logprob.max((ours.no_speech_prob - theirs.no_speech_prob).abs());
-        assert_eq!(
-            ours.words.len(),
-            theirs.words.len(),
-            "{name}: words of segment {i}"
-        );
-        for (ours, theirs) in ours.words.iter().zip(&theirs.words) {
-            assert_eq!(ours.text, theirs.word, "{name}: segment {i}");
-            time = time.max((seconds(ours.start) - theirs.start).abs());
-            time = time.max((seconds(ours.end) - theirs.end).abs());
-            assert!(
-                (ours.probability - theirs.probability).abs() < 1e-2,
-                "{name}: {}",
-                ours.text
-            );
-            words += 1;
-        }
-    }
-    assert_eq!(ours.segments.len(), run.segments.len(), "{name}");
-    let segments = run.segments.len();
-    eprintln!(
-        "{name}: {segments} segments, {words} words, times within {time:.3} s, log-probabilities within {logprob:.1e}"
-    );
-    assert!(time < 0.011 && logprob < 2e-3, "{name}");
 }

@@ -5,7 +5,7 @@ use std::{alloc::System, fs::File, io::Write, path::PathBuf, time::Duration};
 
 use cap::Cap;
 use inference_server::{
-    audio::{Source, SourceError},
+    audio::{Channels, Source, SourceError},
     model::Model,
     pipeline::{self, Cancel, LongForm, Options, PipelineError, Recording, Take},
 };
@@ -18,9 +18,9 @@ struct Long(Source);
 impl Recording for Long {
     type Error = PipelineError;
 
-    fn play(&self, take: &mut Take<'_, PipelineError>) -> Result<(), PipelineError> {
+    fn play(&self, channels: Channels, take: &mut Take<'_, PipelineError>) -> Result<(), PipelineError> {
         let max = Duration::from_secs(24 * 3600);
-        self.0.play(max, take).map_err(|error| match error {
+        self.0.play(channels, max, take).map_err(|error| match error {
             SourceError::Taker(error) => error,
             other => panic!("{other}"),
         })

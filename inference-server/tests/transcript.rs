@@ -13,12 +13,15 @@ use std::{
 use inference_server::{
     audio::{self, Pcm16k},
     inspect::{self, InspectFormat},
-    model::{Model, ModelError},
+    model::{Model, ModelError, Precision},
     pipeline::{self, Cancel, Language, Live, LongForm, Options, PipelineError, Stopped, Task, Transcript},
     render::Format,
     text, transcribe,
 };
 use serde::Deserialize;
+
+#[path = "transcript/parts.rs"]
+mod parts;
 
 static MODEL: LazyLock<Model> = LazyLock::new(|| Model::load(&directory(), 2).unwrap());
 
@@ -436,6 +439,7 @@ fn the_command_writes_the_transcript_and_nothing_else() {
         file,
         model: Some(directory()),
         dtype: None,
+        precision: Precision::Auto,
         threads: 1,
         options: Options::default(),
         format,

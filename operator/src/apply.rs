@@ -145,6 +145,8 @@ impl Applier<'_> {
             jobs,
             deployments,
             horizontal_pod_autoscalers,
+            pod_monitors,
+            prometheus_rules,
             keep_serving,
             state: _,
         } = prepared;
@@ -167,6 +169,11 @@ impl Applier<'_> {
         let horizontal_pod_autoscalers = self
             .put_all(horizontal_pod_autoscalers, &live.horizontal_pod_autoscalers, told)
             .await?;
+        // Last: pods serve whether or not someone watches them.
+        let pod_monitors = self.put_all(pod_monitors, &live.pod_monitors, told).await?;
+        let prometheus_rules = self
+            .put_all(prometheus_rules, &live.prometheus_rules, told)
+            .await?;
         let applied = Resources {
             service_accounts,
             persistent_volume_claims,
@@ -175,6 +182,8 @@ impl Applier<'_> {
             jobs,
             deployments,
             horizontal_pod_autoscalers,
+            pod_monitors,
+            prometheus_rules,
             keep_serving,
             state: PhantomData,
         };
@@ -197,6 +206,8 @@ impl Applier<'_> {
             jobs,
             deployments,
             horizontal_pod_autoscalers,
+            pod_monitors,
+            prometheus_rules,
             keep_serving: _,
             state: _,
         } = live;
@@ -204,6 +215,9 @@ impl Applier<'_> {
         if applied.keep_serving {
             return Ok(());
         }
+        self.remove(prometheus_rules, &applied.prometheus_rules, told)
+            .await?;
+        self.remove(pod_monitors, &applied.pod_monitors, told).await?;
         self.remove(
             horizontal_pod_autoscalers,
             &applied.horizontal_pod_autoscalers,

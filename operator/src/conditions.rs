@@ -13,6 +13,8 @@ use crate::health::{Finding, Rollout};
 pub struct State {
     /// What is wrong, the root cause first.
     pub findings: Vec<Finding>,
+    /// What the cluster lacks, and pods serve without.
+    pub lacks: Vec<Finding>,
     /// What is on its way; nothing when all is in place.
     pub awaited: Option<Finding>,
     /// Digest of the model on the volume, once verified.
@@ -30,7 +32,14 @@ impl State {
         news.unwrap_or_else(|| Finding::new(Reason::AsExpected, self.good_news.clone()))
     }
 
-    /// Whether all is as the spec asks.
+    /// The state in one sentence, what the cluster lacks included.
+    pub fn message(&self) -> String {
+        let mut sentences = vec![self.headline().message];
+        sentences.extend(self.lacks.iter().map(|finding| finding.message.clone()));
+        truncated(&sentences.join(". Also: "))
+    }
+
+    /// Whether the pods and their model are as the spec asks.
     pub fn is_ready(&self) -> bool {
         self.findings.is_empty() && self.awaited.is_none()
     }
@@ -63,14 +72,14 @@ impl State {
         let headline = self.headline();
         let ready = verdict(READY, Some(self.is_ready()), &headline);
         let progressing = self.findings.is_empty() && self.awaited.is_some();
-        let wrong = match self.findings.first() {
+        let wrong = match self.findings.iter().chain(&self.lacks).next() {
             Some(first) => Finding::new(first.reason, self.all_findings()),
             None => Finding::new(Reason::AsExpected, "nothing is wrong"),
         };
         let all = [
             ready,
             verdict(PROGRESSING, Some(progressing), &headline),
-            verdict(DEGRADED, Some(!self.findings.is_empty()), &wrong),
+            verdict(DEGRADED, Some(wrong.reason != Reason::AsExpected), &wrong),
             self.model_cached(&headline),
             self.workload_available(&headline),
         ];
@@ -82,6 +91,7 @@ impl State {
         let messages: Vec<&str> = self
             .findings
             .iter()
+            .chain(&self.lacks)
             .map(|finding| finding.message.as_str())
             .collect();
         messages.join(". Also: ")
@@ -148,13 +158,26 @@ pub fn holds(conditions: &[Condition], type_: &str) -> bool {
     find(conditions, type_).is_some_and(|condition| condition.status == "True")
 }
 
+/// Whether the condition of a type has come to hold.
+pub fn became(before: &[Condition], after: &[Condition], type_: &str) -> bool {
+    holds(after, type_) && !holds(before, type_)
+}
+
+/// Whether nothing is awaited and nothing is wrong.
+pub fn at_rest(conditions: &[Condition]) -> bool {
+    holds(conditions, READY) && !holds(conditions, DEGRADED)
+}
+
 /// Whether the children of this generation were all in place when the status was written.
 pub fn settled(conditions: &[Condition], generation: Option<i64>) -> bool {
     let of_generation = |condition: &&Condition| condition.observed_generation == generation;
     let workload = find(conditions, WORKLOAD_AVAILABLE).filter(of_generation);
     let model = find(conditions, MODEL_CACHED).filter(of_generation);
-    workload.is_some_and(|condition| condition.status != "Unknown")
-        || model.is_some_and(|condition| condition.status == "True")
+    let lacked = find(conditions, DEGRADED)
+        .is_some_and(|condition| condition.reason == Reason::MonitoringUnavailable.as_str());
+    let in_place = workload.is_some_and(|condition| condition.status != "Unknown")
+        || model.is_some_and(|condition| condition.status == "True");
+    in_place && !lacked
 }
 
 /// The apiserver refuses longer messages.
@@ -255,6 +278,33 @@ mod tests {
         assert_eq!(
             find(&conditions, DEGRADED).unwrap().message,
             "it crashes. Also: too small"
+        );
+    }
+
+    #[test]
+    fn what_the_cluster_lacks_is_told_and_pods_serve_without() {
+        let state = State {
+            lacks: vec![Finding::new(Reason::MonitoringUnavailable, "no PodMonitor")],
+            digest: Some("sha256:1".into()),
+            rollout: serving(2),
+            good_news: "2 of 2 pods serve".into(),
+            ..State::default()
+        };
+        let conditions = state.conditions(&[], Some(3), &at(7));
+        assert_eq!(
+            told(&conditions),
+            [
+                "Ready=True AsExpected",
+                "Progressing=False AsExpected",
+                "Degraded=True MonitoringUnavailable",
+                "ModelCached=True AsExpected",
+                "WorkloadAvailable=True AsExpected",
+            ]
+        );
+        assert_eq!(state.message(), "2 of 2 pods serve. Also: no PodMonitor");
+        assert!(
+            !settled(&conditions, Some(3)),
+            "what comes when the cluster no longer lacks it was not deleted before"
         );
     }
 

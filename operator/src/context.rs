@@ -10,6 +10,7 @@ use kube::Client;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::downloads::Downloads;
+use crate::kinds::Kinds;
 use crate::metrics::Metrics;
 use crate::names::Owner;
 
@@ -30,6 +31,8 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// How far downloads are.
     pub downloads: Downloads,
+    /// Which kinds of other projects the cluster has.
+    pub kinds: Kinds,
     permits: Semaphore,
     failures: Mutex<HashMap<Owner, u32>>,
 }
@@ -49,6 +52,7 @@ impl Context {
             identity,
             metrics,
             downloads: Downloads::default(),
+            kinds: Kinds::default(),
             permits: Semaphore::new(concurrency.max(1)),
             failures: Mutex::default(),
         }
@@ -56,8 +60,10 @@ impl Context {
 
     /// Waits until a reconcile may start.
     pub async fn admit(&self) -> (Option<SemaphorePermit<'_>>, Instant) {
+        self.metrics.waits();
         // The semaphore is never closed.
         let permit = self.permits.acquire().await.ok();
+        self.metrics.begins();
         (permit, Instant::now())
     }
 

@@ -14,7 +14,7 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 
 use crate::apply::{Change, Done, explain, namespace_goes};
-use crate::conditions::{find, holds};
+use crate::conditions::{became, find};
 use crate::names::MANAGER;
 
 /// One thing to tell.
@@ -45,9 +45,8 @@ pub fn announcements(before: &[Condition], after: &[Condition], changes: &[Chang
         }
     }
     told.extend(changes.iter().filter_map(repaired));
-    let became = |type_: &str| holds(after, type_) && !holds(before, type_);
     for (type_, reason) in [(MODEL_CACHED, "ModelCached"), (READY, "Ready")] {
-        if became(type_) {
+        if became(before, after, type_) {
             let message = find(after, type_).map(|condition| condition.message.clone());
             told.push(normal(reason, message.unwrap_or_default()));
         }

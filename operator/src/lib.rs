@@ -13,6 +13,7 @@
 //! | [`transcription_service`], [`model_deployment`] | one folder a kind: `fetch`, `plan`, `build`, `status` |
 //! | [`workload`] | pure builders of the children, from a [`workload::WorkloadPlan`] |
 //! | [`observe`] | reads what a reconcile needs to know of the cluster |
+//! | [`kinds`], [`prometheus_operator`] | which kinds of other projects the cluster has, and what Parlance sets in them |
 //! | [`resources`], [`apply`], [`drift`] | the children as one set, and the only place that writes them |
 //! | [`error`] | why a reconcile failed, and when it is tried again |
 //! | [`publish`] | the one patch of a status, and its Events |
@@ -33,11 +34,13 @@ pub mod error;
 pub mod events;
 pub mod health;
 pub mod http;
+pub mod kinds;
 pub mod leader;
 pub mod metrics;
 pub mod model_deployment;
 pub mod names;
 pub mod observe;
+pub mod prometheus_operator;
 pub mod publish;
 pub mod quantity;
 pub mod resources;

@@ -1,14 +1,14 @@
 //! What the operator counts, for Prometheus.
 //!
-//! In: what reconciles did. Out: the text of `/metrics`. Every label has few values that are known beforehand: no names
-//! and no error texts.
+//! In: what reconciles did. Out: the text of `/metrics`. Every label has few values that are known beforehand: no error texts,
+//! and no names but those of the objects themselves (`objects`).
 
-use std::sync::Mutex;
+mod objects;
+
 use std::sync::atomic::AtomicU64;
-use std::time::Instant;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crds::model_deployment::ModelPhase;
-use crds::transcription_service::ServicePhase;
 use crds::{ModelDeployment, TranscriptionService};
 use kube::runtime::reflector::Store;
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
@@ -19,6 +19,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use crate::names::Kind;
+use objects::Objects;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct KindLabel {
@@ -38,12 +39,12 @@ struct ErrorLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct PhaseLabels {
-    kind: &'static str,
-    phase: String,
+struct BuildLabels {
+    version: &'static str,
 }
 
 type Durations = Family<KindLabel, Histogram, fn() -> Histogram>;
+type Seconds = Gauge<f64, AtomicU64>;
 
 /// The metrics of one operator.
 pub struct Metrics {
@@ -51,67 +52,98 @@ pub struct Metrics {
     durations: Durations,
     reconciles: Family<ResultLabels, Counter>,
     errors: Family<ErrorLabels, Counter>,
-    objects: Family<PhaseLabels, Gauge>,
+    running: Gauge,
+    waiting: Gauge,
+    fetches: Durations,
     patches: Family<KindLabel, Counter>,
     leader: Gauge,
-    last_reconcile: Gauge<f64, AtomicU64>,
-    services: Mutex<Vec<Store<TranscriptionService>>>,
-    models: Mutex<Vec<Store<ModelDeployment>>>,
+    last_reconcile: Seconds,
+    objects: Objects,
+    scrape: Mutex<()>,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        let durations: Durations =
-            Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.005, 2.0, 13)));
-        let (reconciles, errors, objects) = (Family::default(), Family::default(), Family::default());
-        let (patches, leader, last_reconcile) = (Family::default(), Gauge::default(), Gauge::default());
-        let mut registry = Registry::with_prefix("parlance_operator");
-        let r = &mut registry;
-        r.register(
-            "reconcile_duration_seconds",
-            "Time that a reconcile took",
-            durations.clone(),
-        );
-        r.register(
-            "reconciles",
-            "Reconciles by how they ended: ok or error",
-            reconciles.clone(),
-        );
-        r.register(
-            "reconcile_errors",
-            "Reconciles that failed, by where and why",
-            errors.clone(),
-        );
-        r.register("objects", "Objects by the phase in their status", objects.clone());
-        r.register(
-            "patches",
-            "Writes of child objects and statuses, by kind",
-            patches.clone(),
-        );
-        r.register("leader", "Whether this process holds the Lease", leader.clone());
-        r.register(
-            "last_reconcile_timestamp_seconds",
-            "When a reconcile last ended, in seconds since 1970",
-            last_reconcile.clone(),
-        );
-        Metrics {
-            registry,
-            durations,
-            reconciles,
-            errors,
-            objects,
-            patches,
-            leader,
-            last_reconcile,
-            services: Mutex::default(),
-            models: Mutex::default(),
-        }
+        let reconcile: fn() -> Histogram = || Histogram::new(exponential_buckets(0.005, 2.0, 13));
+        // From a copy out of the image to a large model over a slow line.
+        let fetch: fn() -> Histogram = || Histogram::new(exponential_buckets(1.0, 2.0, 14));
+        let mut metrics = Metrics {
+            registry: Registry::with_prefix("parlance_operator"),
+            durations: Family::new_with_constructor(reconcile),
+            reconciles: Family::default(),
+            errors: Family::default(),
+            running: Gauge::default(),
+            waiting: Gauge::default(),
+            fetches: Family::new_with_constructor(fetch),
+            patches: Family::default(),
+            leader: Gauge::default(),
+            last_reconcile: Gauge::default(),
+            objects: Objects::default(),
+            scrape: Mutex::default(),
+        };
+        metrics.register();
+        metrics
     }
 }
 
 impl Metrics {
+    fn register(&mut self) {
+        let Metrics {
+            registry: r,
+            durations,
+            reconciles,
+            errors,
+            running,
+            waiting,
+            fetches,
+            patches,
+            leader,
+            last_reconcile,
+            objects,
+            scrape: _,
+        } = self;
+        let help = "Time that a reconcile took";
+        r.register("reconcile_duration_seconds", help, durations.clone());
+        let help = "Reconciles by how they ended: ok or error";
+        r.register("reconciles", help, reconciles.clone());
+        let help = "Reconciles that failed, by where and why";
+        r.register("reconcile_errors", help, errors.clone());
+        let help = "Reconciles that are under way";
+        r.register("reconciles_running", help, running.clone());
+        let help = "Objects whose reconcile waits because as many as may run are under way";
+        r.register("reconciles_waiting", help, waiting.clone());
+        let help = "Time that the container took which put a model on its volume and verified it";
+        r.register("model_fetch_duration_seconds", help, fetches.clone());
+        let help = "Writes of child objects and statuses, by kind";
+        r.register("patches", help, patches.clone());
+        r.register("leader", "Whether this process holds the Lease", leader.clone());
+        let help = "When a reconcile last ended, in seconds since 1970";
+        r.register("last_reconcile_timestamp_seconds", help, last_reconcile.clone());
+        objects.register(r);
+        let build: Family<BuildLabels, Gauge> = Family::default();
+        let version = env!("CARGO_PKG_VERSION");
+        build.get_or_create(&BuildLabels { version }).set(1);
+        r.register("build_info", "The version of the operator; 1", build);
+        let start = Seconds::default();
+        start.set(now());
+        let help = "When the process started, in seconds since 1970";
+        r.register("process_start_time_seconds", help, start);
+    }
+
+    /// A reconcile waits for its turn.
+    pub fn waits(&self) {
+        self.waiting.inc();
+    }
+
+    /// A reconcile that waited has begun.
+    pub fn begins(&self) {
+        self.waiting.dec();
+        self.running.inc();
+    }
+
     /// One reconcile ended: how long it took, and how it went.
     pub fn reconciled(&self, kind: Kind, started: Instant, result: &'static str) {
+        self.running.dec();
         let label = KindLabel {
             kind: kind.as_str().into(),
         };
@@ -123,8 +155,7 @@ impl Metrics {
             result,
         };
         self.reconciles.get_or_create(&labels).inc();
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        self.last_reconcile.set(now.unwrap_or_default().as_secs_f64());
+        self.last_reconcile.set(now());
     }
 
     /// One reconcile failed.
@@ -134,6 +165,14 @@ impl Metrics {
             category,
         };
         self.errors.get_or_create(&labels).inc();
+    }
+
+    /// The model of an object of this kind was put on its volume and verified.
+    pub fn fetched(&self, kind: Kind, took: Duration) {
+        let label = KindLabel {
+            kind: kind.as_str().into(),
+        };
+        self.fetches.get_or_create(&label).observe(took.as_secs_f64());
     }
 
     /// One object of this kind was written.
@@ -146,115 +185,31 @@ impl Metrics {
         self.leader.set(i64::from(leads));
     }
 
-    /// Counts the TranscriptionServices of this store from now on.
+    /// Tells of the TranscriptionServices of this store from now on.
     pub fn count_services(&self, store: Store<TranscriptionService>) {
-        self.services
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .push(store);
+        self.objects.count_services(store);
     }
 
-    /// Counts the ModelDeployments of this store from now on.
+    /// Tells of the ModelDeployments of this store from now on.
     pub fn count_models(&self, store: Store<ModelDeployment>) {
-        self.models
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
-            .push(store);
+        self.objects.count_models(store);
     }
 
     /// The text of `/metrics`.
     pub fn text(&self) -> String {
-        self.count_objects();
+        let _one_at_a_time = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        self.objects.refresh();
         let mut text = String::new();
         // Writing to a String does not fail.
         let _ = encode(&mut text, &self.registry);
         text
     }
+}
 
-    fn count_objects(&self) {
-        use {ModelPhase as M, ServicePhase as S};
-        let phases =
-            [S::Pending, S::Deploying, S::Ready, S::Degraded, S::Failed].map(|phase| format!("{phase:?}"));
-        let services = self
-            .services
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        let found = services.iter().flat_map(Store::state);
-        let found = found.map(|one| {
-            one.status
-                .as_ref()
-                .and_then(|status| status.phase)
-                .unwrap_or(S::Pending)
-        });
-        self.set_objects(
-            Kind::TranscriptionService,
-            &phases,
-            found.map(|phase| format!("{phase:?}")).collect(),
-        );
-
-        let phases = [
-            M::Pending,
-            M::Downloading,
-            M::Available,
-            M::Deploying,
-            M::Deployed,
-            M::Failed,
-        ]
-        .map(|phase| format!("{phase:?}"));
-        let models = self
-            .models
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        let found = models.iter().flat_map(Store::state);
-        let found = found.map(|one| {
-            one.status
-                .as_ref()
-                .and_then(|status| status.phase)
-                .unwrap_or(M::Pending)
-        });
-        self.set_objects(
-            Kind::ModelDeployment,
-            &phases,
-            found.map(|phase| format!("{phase:?}")).collect(),
-        );
-    }
-
-    fn set_objects(&self, kind: Kind, phases: &[String], found: Vec<String>) {
-        for phase in phases {
-            let count = found.iter().filter(|one| *one == phase).count();
-            let labels = PhaseLabels {
-                kind: kind.as_str(),
-                phase: phase.clone(),
-            };
-            self.objects
-                .get_or_create(&labels)
-                .set(i64::try_from(count).unwrap_or(i64::MAX));
-        }
-    }
+fn now() -> f64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.unwrap_or_default().as_secs_f64()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_text_names_every_metric() {
-        let metrics = Metrics::default();
-        metrics.reconciled(Kind::TranscriptionService, Instant::now(), "ok");
-        metrics.failed(Kind::ModelDeployment, "api");
-        metrics.wrote("Deployment");
-        metrics.leads(true);
-        let text = metrics.text();
-        for line in [
-            "parlance_operator_reconcile_duration_seconds_count{kind=\"TranscriptionService\"} 1",
-            "parlance_operator_reconciles_total{kind=\"TranscriptionService\",result=\"ok\"} 1",
-            "parlance_operator_reconcile_errors_total{kind=\"ModelDeployment\",category=\"api\"} 1",
-            "parlance_operator_patches_total{kind=\"Deployment\"} 1",
-            "parlance_operator_leader 1",
-            "parlance_operator_objects{kind=\"TranscriptionService\",phase=\"Ready\"} 0",
-            "parlance_operator_objects{kind=\"ModelDeployment\",phase=\"Available\"} 0",
-        ] {
-            assert!(text.contains(line), "{line} is missing in\n{text}");
-        }
-    }
-}
+mod tests;

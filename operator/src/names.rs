@@ -168,6 +168,21 @@ impl Owner {
         }
     }
 
+    /// Metadata of a child that goes with its owner and has these labels too; those of its own come before them.
+    pub fn labelled_child(
+        &self,
+        name: &str,
+        component: Component,
+        labels: &BTreeMap<String, String>,
+    ) -> ObjectMeta {
+        let mut meta = self.child(name, component);
+        let own = meta.labels.get_or_insert_default();
+        for (key, value) in labels {
+            own.entry(key.clone()).or_insert_with(|| value.clone());
+        }
+        meta
+    }
+
     /// Metadata of a child that outlives its owner.
     pub fn kept_child(&self, name: &str, component: Component) -> ObjectMeta {
         ObjectMeta {

@@ -3,6 +3,7 @@
 //! In: a client and the owner. Out: objects as they are. It writes nothing and judges nothing. What only matters when
 //! something is wrong is read only then.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use crds::model::DownloadStatus;
@@ -15,6 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::try_join;
 
 use crate::health::{claims, pods};
+use crate::kinds::{Kinds, OptionalKind};
 use crate::names::Owner;
 use crate::resources::{Live, Resources};
 
@@ -33,10 +35,17 @@ pub struct Observed {
     pub storage_classes: Option<Vec<StorageClass>>,
     /// The nodes: read when pods want GPUs and have no node yet, and if that is allowed.
     pub nodes: Option<Vec<Node>>,
+    /// The kinds of other projects that the cluster has, and whose objects were read.
+    pub offered: BTreeSet<OptionalKind>,
 }
 
 /// Reads the children of `owner`, and whatever may keep them from running.
-pub async fn observe(client: &Client, owner: &Owner, wants_gpu: bool) -> Result<Observed, kube::Error> {
+pub async fn observe(
+    client: &Client,
+    kinds: &Kinds,
+    owner: &Owner,
+    wants_gpu: bool,
+) -> Result<Observed, kube::Error> {
     let (service_accounts, persistent_volume_claims, services, deployments, autoscalers, budgets, jobs, pods) =
         try_join!(
             list(client, owner),
@@ -62,6 +71,11 @@ pub async fn observe(client: &Client, owner: &Owner, wants_gpu: bool) -> Result<
         pods,
         ..Observed::default()
     };
+    observed.offered = kinds.offered(client).await?;
+    let (children, offered) = (&mut observed.children, &mut observed.offered);
+    children.pod_monitors = list_optional(client, kinds, owner, OptionalKind::PodMonitor, offered).await?;
+    children.prometheus_rules =
+        list_optional(client, kinds, owner, OptionalKind::PrometheusRule, offered).await?;
     let stuck = stuck(&observed);
     for uid in &stuck {
         observed.warnings.extend(warnings(client, owner, uid).await?);
@@ -118,6 +132,30 @@ where
         .list(&ListParams::default().labels(&owner.list_selector()))
         .await?
         .items)
+}
+
+/// Children of a kind that the cluster may lack. Where it has just gone, or the operator may not read it, it counts as missing.
+async fn list_optional<K>(
+    client: &Client,
+    kinds: &Kinds,
+    owner: &Owner,
+    kind: OptionalKind,
+    offered: &mut BTreeSet<OptionalKind>,
+) -> Result<Vec<K>, kube::Error>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    if !offered.contains(&kind) {
+        return Ok(Vec::new());
+    }
+    match list(client, owner).await {
+        Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => {
+            kinds.forget(kind);
+            offered.remove(&kind);
+            Ok(Vec::new())
+        }
+        listed => listed,
+    }
 }
 
 async fn warnings(client: &Client, owner: &Owner, uid: &str) -> Result<Vec<Event>, kube::Error> {

@@ -11,6 +11,8 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 
+use crate::prometheus_operator::{PodMonitor, PrometheusRule};
+
 /// As `build` wants them.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Prepared {}
@@ -38,6 +40,10 @@ pub struct Resources<State> {
     pub horizontal_pod_autoscalers: Vec<HorizontalPodAutoscaler>,
     /// How many pods a drain may take.
     pub pod_disruption_budgets: Vec<PodDisruptionBudget>,
+    /// Which pods a Prometheus scrapes. None where the cluster lacks the kind.
+    pub pod_monitors: Vec<PodMonitor>,
+    /// Alerts. None where the cluster lacks the kind.
+    pub prometheus_rules: Vec<PrometheusRule>,
     /// Work on the model that ends.
     pub jobs: Vec<Job>,
     /// Whether live serving children that this set does not hold are kept. Jobs are not: each stands in for the one before.
@@ -55,6 +61,8 @@ impl<State> Default for Resources<State> {
             deployments: Vec::new(),
             horizontal_pod_autoscalers: Vec::new(),
             pod_disruption_budgets: Vec::new(),
+            pod_monitors: Vec::new(),
+            prometheus_rules: Vec::new(),
             jobs: Vec::new(),
             keep_serving: false,
             state: PhantomData,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::http::header::{HeaderValue, USER_AGENT};
 use crds::{ModelDeployment, TranscriptionService};
 use futures::future::{BoxFuture, join_all};
-use futures::{FutureExt, Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt, stream};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -22,7 +22,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::ListParams;
 use kube::runtime::controller::{self, Action, Config as ControllerConfig};
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::{Controller, watcher};
+use kube::runtime::{Controller, WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
@@ -33,11 +33,16 @@ use crate::apply::explain;
 use crate::cli::Config;
 use crate::context::Context;
 use crate::http;
+use crate::kinds::OptionalKind;
 use crate::leader::Candidate;
 use crate::metrics::Metrics;
 use crate::names::{KIND, Kind, MANAGED, NAME};
+use crate::prometheus_operator::{PodMonitor, PrometheusRule};
 use crate::transcription_service::fetch::source_claim;
 use crate::{model_deployment, transcription_service};
+
+/// Time between two looks for a kind that the cluster lacks.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Why the operator ends with an error.
 #[derive(Debug, thiserror::Error)]
@@ -240,14 +245,14 @@ async fn controllers(
 }
 
 /// The controller of TranscriptionServices in a namespace, or in all.
-fn services(context: &Context, scope: Option<&str>) -> Controller<TranscriptionService> {
+fn services(context: &Arc<Context>, scope: Option<&str>) -> Controller<TranscriptionService> {
     let client = &context.client;
     let services = Controller::new(
         api::<TranscriptionService>(client, scope),
         watcher::Config::default(),
     );
     let (by_model, by_claim) = (services.store(), services.store());
-    children(services, client, scope, Kind::TranscriptionService)
+    children(services, context, scope, Kind::TranscriptionService)
         .watches(
             api::<ModelDeployment>(client, scope),
             watcher::Config::default(),
@@ -275,11 +280,11 @@ fn services(context: &Context, scope: Option<&str>) -> Controller<TranscriptionS
 }
 
 /// The controller of ModelDeployments in a namespace, or in all.
-fn models(context: &Context, scope: Option<&str>) -> Controller<ModelDeployment> {
+fn models(context: &Arc<Context>, scope: Option<&str>) -> Controller<ModelDeployment> {
     let client = &context.client;
     let models = Controller::new(api::<ModelDeployment>(client, scope), watcher::Config::default());
     let by_claim = models.store();
-    children(models, client, scope, Kind::ModelDeployment)
+    children(models, context, scope, Kind::ModelDeployment)
         .owns(
             api::<Job>(client, scope),
             watcher::Config::default().labels(MANAGED),
@@ -299,10 +304,16 @@ fn models(context: &Context, scope: Option<&str>) -> Controller<ModelDeployment>
 
 /// Watches the children that both kinds have. Pods and retained claims have no owner reference to the object, so those are
 /// told by their labels.
-fn children<K>(controller: Controller<K>, client: &Client, scope: Option<&str>, kind: Kind) -> Controller<K>
+fn children<K>(
+    controller: Controller<K>,
+    context: &Arc<Context>,
+    scope: Option<&str>,
+    kind: Kind,
+) -> Controller<K>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
+    let client = &context.client;
     let ours = || watcher::Config::default().labels(MANAGED);
     controller
         .owns(api::<Deployment>(client, scope), ours())
@@ -318,6 +329,56 @@ where
             ours(),
             move |claim| by_labels(kind, &claim),
         )
+        .reconcile_on(optional::<PodMonitor, K>(
+            context,
+            scope,
+            kind,
+            OptionalKind::PodMonitor,
+        ))
+        .reconcile_on(optional::<PrometheusRule, K>(
+            context,
+            scope,
+            kind,
+            OptionalKind::PrometheusRule,
+        ))
+}
+
+/// The objects whose children of a kind that the cluster may lack have changed. Nothing is watched until the kind is there.
+fn optional<C, K>(
+    context: &Arc<Context>,
+    scope: Option<&str>,
+    kind: Kind,
+    wanted: OptionalKind,
+) -> impl Stream<Item = ObjectRef<K>> + Send + 'static
+where
+    C: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    C: Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Resource<DynamicType = ()> + 'static,
+{
+    let api = api::<C>(&context.client, scope);
+    let context = context.clone();
+    let there = async move {
+        while !context.kinds.has(&context.client, wanted).await.unwrap_or(false) {
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+    };
+    stream::once(there)
+        .flat_map(move |()| {
+            watcher(api.clone(), watcher::Config::default().labels(MANAGED))
+                .default_backoff()
+                .touched_objects()
+        })
+        .filter_map(move |changed| {
+            let owner = match changed {
+                Ok(child) => by_labels(kind, &child),
+                // Tried again by the watcher, later each time: the kind may have gone for good.
+                Err(error) => {
+                    tracing::debug!(kind = wanted.as_str(), "failed to watch: {error}");
+                    None
+                }
+            };
+            async move { owner }
+        })
 }
 
 /// The object that a child's labels name.

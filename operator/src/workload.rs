@@ -10,19 +10,24 @@ pub mod horizontal_pod_autoscaler;
 pub mod persistent_volume_claim;
 pub mod pod;
 pub mod pod_disruption_budget;
+pub mod pod_monitor;
 pub mod profile;
+pub mod prometheus_rule;
 pub mod remote;
 pub mod service;
 pub mod service_account;
 pub mod settings;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crds::model::ModelSource;
+use crds::monitoring::{Monitoring, PodMonitor, PrometheusRule};
 use crds::serving::{Autoscaling, EndpointType, Gpu, Placement};
 use k8s_openapi::api::core::v1::{LocalObjectReference, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use crate::kinds::OptionalKind;
 use crate::names::Owner;
 use crate::resources::{Prepared, Resources};
 use remote::Remote;
@@ -54,6 +59,8 @@ pub struct WorkloadPlan {
     pub endpoint: EndpointType,
     /// How many pods a drain may take; none without a budget.
     pub disruption: Option<Budget>,
+    /// What Prometheus is told of the pods.
+    pub monitoring: MonitoringPlan,
 }
 
 /// A model on a volume.
@@ -119,6 +126,41 @@ impl Replicas {
     }
 }
 
+/// What Prometheus is told of the pods.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MonitoringPlan {
+    /// Whether pods carry the annotations that a Prometheus may look for.
+    pub annotations: bool,
+    /// A PodMonitor.
+    pub pod_monitor: Option<PodMonitor>,
+    /// A PrometheusRule.
+    pub prometheus_rule: Option<PrometheusRule>,
+}
+
+impl From<&Monitoring> for MonitoringPlan {
+    fn from(spec: &Monitoring) -> MonitoringPlan {
+        MonitoringPlan {
+            annotations: spec.annotations.unwrap_or(false),
+            pod_monitor: spec.pod_monitor.clone(),
+            prometheus_rule: spec.prometheus_rule.clone(),
+        }
+    }
+}
+
+impl WorkloadPlan {
+    /// The plan without what a cluster cannot hold that has only the kinds of `offered`.
+    pub fn with_kinds(mut self, offered: &BTreeSet<OptionalKind>) -> WorkloadPlan {
+        let MonitoringPlan {
+            annotations: _,
+            pod_monitor,
+            prometheus_rule,
+        } = &mut self.monitoring;
+        pod_monitor.take_if(|_| !offered.contains(&OptionalKind::PodMonitor));
+        prometheus_rule.take_if(|_| !offered.contains(&OptionalKind::PrometheusRule));
+        self
+    }
+}
+
 /// Limit on how many pods may be away.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Budget {
@@ -133,6 +175,8 @@ pub enum Budget {
 pub struct ServerFlags {
     /// `--threads`
     pub threads: u32,
+    /// `--precision`
+    pub precision: Option<&'static str>,
     /// `--language`
     pub language: String,
     /// `--task`
@@ -204,6 +248,8 @@ pub fn build(plan: &WorkloadPlan) -> Resources<Prepared> {
         pod_disruption_budgets: pod_disruption_budget::pod_disruption_budget(plan)
             .into_iter()
             .collect(),
+        pod_monitors: pod_monitor::pod_monitor(plan).into_iter().collect(),
+        prometheus_rules: prometheus_rule::prometheus_rule(plan).into_iter().collect(),
         ..Resources::default()
     }
 }

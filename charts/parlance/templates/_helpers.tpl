@@ -39,6 +39,14 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- with .image.registry }}{{ . }}/{{ end }}{{ .image.repository }}:{{ default .root.Chart.AppVersion .image.tag }}
 {{- end }}
 
+{{/* Refuses a value that needs a kind which the cluster lacks: takes a dict with `kind`, `value` and `root`. `helm template` is
+told of a cluster's kinds with --api-versions monitoring.coreos.com/v1/PodMonitor. */}}
+{{- define "parlance.needs" -}}
+{{- if not (.root.Capabilities.APIVersions.Has (printf "monitoring.coreos.com/v1/%s" .kind)) }}
+{{- fail (printf "%s: the cluster has no kind %s: install the Prometheus operator, or set it to false" .value .kind) }}
+{{- end }}
+{{- end }}
+
 {{/* What the operator may do with namespaced objects, verb by verb. */}}
 {{- define "parlance.rules" -}}
 - apiGroups: [parlance.dev]
@@ -61,6 +69,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+# Made only for services that ask for them, in a cluster that has the Prometheus operator.
+- apiGroups: [monitoring.coreos.com]
+  resources: [podmonitors, prometheusrules]
   verbs: [get, list, watch, create, patch, delete]
 # Read to tell what is wrong: images that cannot be pulled, crashes, claims that are not provisioned.
 - apiGroups: [""]

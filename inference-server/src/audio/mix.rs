@@ -53,6 +53,19 @@ pub enum Channels {
     Each,
 }
 
+/// `mixed` or `separate`.
+impl std::str::FromStr for Channels {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "mixed" => Ok(Channels::Mix),
+            "separate" => Ok(Channels::Each),
+            other => Err(format!("unknown channels \"{other}\": mixed or separate")),
+        }
+    }
+}
+
 impl Channels {
     /// The most channels that are decoded each by itself.
     pub const MOST: u16 = 8;

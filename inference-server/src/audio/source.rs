@@ -11,10 +11,18 @@ use std::{
 use tokio_util::bytes::Bytes;
 
 use super::{
-    AudioError, AudioStream, Channels, StreamEncoding, container,
+    AudioError, ChannelStream, Channels, StreamEncoding, container,
     output::Output,
     sniff::{self, Kind, Told},
 };
+
+/// Nothing more is wanted of the audio.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("enough of the audio was read")]
+pub struct Enough;
+
+/// Who takes the samples of each channel, or of their mix.
+type TakeLanes<'t, E> = dyn FnMut(&[Vec<f32>]) -> Result<(), E> + 't;
 
 /// Bytes that are read at once.
 const PIECE: usize = 64 * 1024;
@@ -42,8 +50,9 @@ pub enum SourceError<E> {
 }
 
 impl Source {
-    /// About how long it lasts, by its size and the bit rates that are usual: to tell a clip from an hour.
-    pub fn estimate(&self) -> Duration {
+    /// About how long it lasts, by its size and the bit rates that are usual: to tell a clip from an hour. Where so many channels
+    /// are transcribed each by itself, how long they last together; a WAV or FLAC file is the larger for them already.
+    pub fn estimate(&self, channels: u16) -> Duration {
         let (bytes, kind) = match self {
             Source::Memory(bytes) => (bytes.len() as u64, sniff::tell(bytes, false)),
             Source::File(file) => {
@@ -58,12 +67,33 @@ impl Source {
                 (bytes, sniff::tell(if begun { &start } else { &[] }, false))
             }
         };
-        let bits_per_second: u64 = match kind {
-            Ok(Told::Kind(Kind::Wav)) => 256_000,
-            Ok(Told::Kind(Kind::Flac)) => 128_000,
-            _ => 64_000,
+        let (bits_per_second, times): (u64, u64) = match kind {
+            Ok(Told::Kind(Kind::Wav)) => (256_000, 1),
+            Ok(Told::Kind(Kind::Flac)) => (128_000, 1),
+            _ => (64_000, u64::from(channels)),
         };
-        Duration::from_millis(bytes * 8_000 / bits_per_second)
+        Duration::from_millis((bytes * 8_000 / bits_per_second).saturating_mul(times))
+    }
+
+    /// How many channels come out, by its first samples; 1 where there are none.
+    ///
+    /// Fails when there are too many, or no audio.
+    pub fn count(&self, channels: Channels, max: Duration) -> Result<u16, SourceError<Enough>> {
+        if channels == Channels::Mix {
+            return Ok(1);
+        }
+        let mut found = 1;
+        let first = self.play(channels, max, &mut |lanes| {
+            if lanes.is_empty() {
+                return Ok(());
+            }
+            found = u16::try_from(lanes.len()).unwrap_or(u16::MAX);
+            Err(Enough)
+        });
+        match first {
+            Ok(()) | Err(SourceError::Taker(Enough)) => Ok(found),
+            Err(error) => Err(error),
+        }
     }
 
     /// A file that somebody opened.
@@ -71,18 +101,19 @@ impl Source {
         Source::File(Mutex::new(file))
     }
 
-    /// Decodes it from the start, mixes it to mono and resamples it; `take` gets the samples in order.
+    /// Decodes it from the start and resamples it, mixed or channel by channel; `take` gets the samples in order.
     pub fn play<E>(
         &self,
+        channels: Channels,
         max: Duration,
-        take: &mut dyn FnMut(&[f32]) -> Result<(), E>,
+        take: &mut TakeLanes<'_, E>,
     ) -> Result<(), SourceError<E>> {
         match self {
             Source::Memory(bytes) => match sniff::tell(bytes, false) {
-                Ok(Told::Kind(kind @ Kind::Mp4)) => in_whole(kind, bytes, max, take),
+                Ok(Told::Kind(kind @ Kind::Mp4)) => in_whole(kind, bytes, Output::new(channels, max), take),
                 _ => {
                     let mut rest = &bytes[..];
-                    arriving(&mut rest, max, take)
+                    arriving(&mut rest, channels, max, take)
                 }
             },
             Source::File(file) => {
@@ -96,9 +127,9 @@ impl Source {
                 match sniff::tell(&start, false) {
                     Ok(Told::Kind(kind @ Kind::Mp4)) => {
                         file.read_to_end(&mut start).map_err(SourceError::Read)?;
-                        in_whole(kind, &start, max, take)
+                        in_whole(kind, &start, Output::new(channels, max), take)
                     }
-                    _ => arriving(&mut start.as_slice().chain(&mut *file), max, take),
+                    _ => arriving(&mut start.as_slice().chain(&mut *file), channels, max, take),
                 }
             }
         }
@@ -107,10 +138,11 @@ impl Source {
 
 fn arriving<E>(
     bytes: &mut dyn Read,
+    channels: Channels,
     max: Duration,
-    take: &mut dyn FnMut(&[f32]) -> Result<(), E>,
+    take: &mut TakeLanes<'_, E>,
 ) -> Result<(), SourceError<E>> {
-    let mut stream = AudioStream::new(StreamEncoding::File, max)?;
+    let mut stream = ChannelStream::new(StreamEncoding::File, channels, max)?;
     let mut piece = vec![0; PIECE];
     loop {
         let read = match bytes.read(&mut piece) {
@@ -127,17 +159,15 @@ fn arriving<E>(
 fn in_whole<E>(
     kind: Kind,
     bytes: &[u8],
-    max: Duration,
-    take: &mut dyn FnMut(&[f32]) -> Result<(), E>,
+    mut output: Output,
+    take: &mut TakeLanes<'_, E>,
 ) -> Result<(), SourceError<E>> {
-    let mut output = Output::new(Channels::Mix, max);
     let mut refused = None;
-    let mut each = |ready: Vec<Vec<f32>>| {
-        let taken = ready.iter().try_for_each(|lane| take(lane));
-        taken.map_err(|error| refused = Some(error)).is_ok()
-    };
+    let mut each = |ready: Vec<Vec<f32>>| take(&ready).map_err(|error| refused = Some(error)).is_ok();
     container::whole_each(kind, bytes, &mut output, &mut each)?;
-    let last = output.finish()?;
-    each(last);
-    refused.map_or(Ok(()), |error| Err(SourceError::Taker(error)))
+    // Of what nobody wants any more it does not matter how it would have ended.
+    if let Some(error) = refused {
+        return Err(SourceError::Taker(error));
+    }
+    take(&output.finish()?).map_err(SourceError::Taker)
 }

@@ -3,7 +3,6 @@
 use clap::CommandFactory;
 
 use super::*;
-use crate::pipeline::Options;
 
 fn parse(line: &str) -> Result<Command, clap::Error> {
     Cli::try_parse_from(line.split_whitespace()).map(|cli| cli.command)
@@ -29,9 +28,12 @@ fn serve_has_the_defaults_that_are_documented() {
         model_name: None,
         digest: None,
         dtype: None,
+        precision: Precision::Auto,
         threads: 0,
         grpc_addr: "0.0.0.0:50051".parse().unwrap(),
         http_addr: "0.0.0.0:8080".parse().unwrap(),
+        tls: None,
+        otlp_endpoint: None,
         settings: Settings {
             options: Options::default(),
             timeout: Duration::from_secs(90),
@@ -51,13 +53,16 @@ fn serve_has_the_defaults_that_are_documented() {
 #[test]
 fn every_flag_of_serve_reaches_the_config() {
     let config = config(
-        "parlance-server serve --model /m --model-name n --digest sha256:00 --dtype q8 --threads 3 --grpc-addr 127.0.0.1:1 \
+        "parlance-server serve --model /m --model-name n --digest sha256:00 --dtype q8 --precision int8 --threads 3 --grpc-addr 127.0.0.1:1 \
          --http-addr [::1]:2 --language NL --task translate --chunk-duration 20s --chunk-overlap 500ms --timeout 2m \
          --max-audio-duration 1h --max-message-size 1000 --max-concurrent 4 --queue-limit 0 --drain-timeout 0s \
          --log-format json --log-level debug --long-form sequential --vad false --word-timestamps --temperatures 0.5,1 \
          --beam-size 5 --patience 2 --best-of 3 --length-penalty 0.25 --compression-ratio-threshold 2.5 \
          --logprob-threshold -1.5 --no-speech-threshold 0.75 --seed 11 --initial-prompt hello --carry-initial-prompt \
-         --hotwords zero --condition-on-previous-text false",
+         --hotwords zero --condition-on-previous-text false --chunk-silence 2s --channels separate --suppress-tokens -1,5 \
+         --suppress-blank false --max-initial-timestamp 700ms --max-new-tokens 9 --prepended-punctuation -( \
+         --appended-punctuation ) --hallucination-silence-threshold 1500ms \
+         --tls-cert /tls.crt --tls-key /tls.key --tls-client-ca /ca.crt --otlp-endpoint http://collector:4317",
     );
     let said = format!("{config:?}");
     for part in [
@@ -65,9 +70,14 @@ fn every_flag_of_serve_reaches_the_config() {
         "Some(\"n\")",
         "sha256:00",
         "dtype: Some(Q8)",
+        "precision: Int8",
         "threads: 3",
         "127.0.0.1:1",
         "[::1]:2",
+        "cert: \"/tls.crt\"",
+        "key: \"/tls.key\"",
+        "client_ca: Some(\"/ca.crt\")",
+        "otlp_endpoint: Some(\"http://collector:4317\")",
         "Code(\"nl\")",
         "Translate",
         "chunk_duration: 20s",
@@ -88,6 +98,15 @@ fn every_flag_of_serve_reaches_the_config() {
         "carry_initial_prompt: true",
         "hotwords: Some(\"zero\")",
         "condition_on_previous_text: false",
+        "chunk_silence: Some(2s)",
+        "channels: Each",
+        "suppress_tokens: [-1, 5]",
+        "suppress_blank: false",
+        "max_initial_timestamp: Some(700ms)",
+        "max_new_tokens: Some(9)",
+        "prepended: \"-(\"",
+        "appended: \")\"",
+        "hallucination_silence_threshold: Some(1.5s)",
         "timeout: 120s",
         "max_audio_duration: 3600s",
         "max_message_size: 1000",
@@ -119,6 +138,25 @@ fn what_counts_as_speech_can_be_tuned() {
 }
 
 #[test]
+fn transcribe_takes_clips_as_openai_whisper_does() {
+    let clips = |line: &str| match parse(&format!("parlance-server transcribe a.wav {line}")) {
+        Ok(Command::Transcribe(args)) => args.into_request().options.clips,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(clips(""), []);
+    let seconds = Duration::from_secs_f64;
+    let clip = |start, end: Option<f64>| Clip {
+        start: seconds(start),
+        end: end.map(seconds),
+    };
+    assert_eq!(
+        clips("--clip-timestamps 1,2.5,4"),
+        [clip(1.0, Some(2.5)), clip(4.0, None)]
+    );
+    assert!(parse("parlance-server transcribe a.wav --clip-timestamps 1,now").is_err());
+}
+
+#[test]
 fn values_that_cannot_work_are_refused() {
     for flags in [
         "--max-concurrent 0",
@@ -126,6 +164,11 @@ fn values_that_cannot_work_are_refused() {
         "--max-audio-duration 0s",
         "--timeout soon",
         "--task sing",
+        "--tls-cert /tls.crt",
+        "--tls-key /tls.key",
+        "--tls-client-ca /ca.crt",
+        "--channels left",
+        "--suppress-tokens all",
     ] {
         assert!(
             parse(&format!("parlance-server serve --model /m {flags}")).is_err(),

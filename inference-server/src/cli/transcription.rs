@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::{ArgAction, Args};
 
 use crate::{
-    pipeline::{Context, Decoding, Language, LongForm, Options, Task},
+    audio::Channels,
+    pipeline::{Context, Decoding, Language, LongForm, Options, Punctuation, Task},
     vad,
 };
 
@@ -46,6 +47,18 @@ pub(super) struct TranscriptionArgs {
     )]
     #[arg(value_parser = humantime::parse_duration)]
     chunk_overlap: Duration,
+    /// A silence of so long ends a chunk too, 500ms to 30s; needs --vad [default: only a full chunk ends]
+    #[arg(long, env = "PARLANCE_CHUNK_SILENCE", value_name = "TIME")]
+    #[arg(value_parser = humantime::parse_duration)]
+    chunk_silence: Option<Duration>,
+    /// Whether channels are mixed, or each is transcribed by itself: mixed or separate
+    #[arg(
+        long,
+        env = "PARLANCE_CHANNELS",
+        default_value = "mixed",
+        value_name = "CHANNELS"
+    )]
+    channels: Channels,
     /// Whether stretches without speech are left out before the model hears them (Silero VAD)
     #[arg(long, env = "PARLANCE_VAD", default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
     vad: bool,
@@ -88,6 +101,26 @@ pub(super) struct TranscriptionArgs {
     #[arg(long, env = "PARLANCE_WORD_TIMESTAMPS", default_value_t = false, action = ArgAction::Set, value_name = "BOOL")]
     #[arg(num_args = 0..=1, default_missing_value = "true")]
     word_timestamps: bool,
+    /// Marks that belong to the word after them [default: "'“¿([{-]
+    #[arg(
+        long,
+        env = "PARLANCE_PREPENDED_PUNCTUATION",
+        value_name = "MARKS",
+        allow_hyphen_values = true
+    )]
+    prepended_punctuation: Option<String>,
+    /// Marks that belong to the word before them [default: "'.。,，!！?？:：”)]}、]
+    #[arg(
+        long,
+        env = "PARLANCE_APPENDED_PUNCTUATION",
+        value_name = "MARKS",
+        allow_hyphen_values = true
+    )]
+    appended_punctuation: Option<String>,
+    /// A silence longer than this is passed over together with words after or within it that seem invented (sequential)
+    #[arg(long, env = "PARLANCE_HALLUCINATION_SILENCE_THRESHOLD", value_name = "TIME")]
+    #[arg(value_parser = humantime::parse_duration)]
+    hallucination_silence_threshold: Option<Duration>,
     #[command(flatten)]
     decoding: DecodingArgs,
     /// Text that comes before the audio, to set names and style
@@ -153,6 +186,34 @@ struct DecodingArgs {
     /// Where drawing at temperatures above 0 begins; the same seed gives the same transcript
     #[arg(long, env = "PARLANCE_SEED", default_value_t = 0, value_name = "N")]
     seed: u64,
+    /// Tokens that are never said beside the special ones, -1 for those that the model names; an empty list for none
+    #[arg(
+        long,
+        env = "PARLANCE_SUPPRESS_TOKENS",
+        default_value = "-1",
+        value_name = "LIST"
+    )]
+    #[arg(value_parser = tokens, allow_hyphen_values = true)]
+    suppress_tokens: Tokens,
+    /// Whether a window may not begin with a blank or be empty
+    #[arg(long, env = "PARLANCE_SUPPRESS_BLANK", default_value_t = true, action = ArgAction::Set, value_name = "BOOL")]
+    suppress_blank: bool,
+    /// The latest time in a window at which its first words may begin [default: the model's own]
+    #[arg(long, env = "PARLANCE_MAX_INITIAL_TIMESTAMP", value_name = "TIME")]
+    #[arg(value_parser = humantime::parse_duration)]
+    max_initial_timestamp: Option<Duration>,
+    /// Most tokens of a window [default: half of what the decoder can hold]
+    #[arg(long, env = "PARLANCE_MAX_NEW_TOKENS", value_name = "N")]
+    max_new_tokens: Option<usize>,
+}
+
+/// One value of a flag, and not one value a token, so that a list can be empty.
+#[derive(Clone, Debug)]
+struct Tokens(Vec<i64>);
+
+fn tokens(text: &str) -> Result<Tokens, std::num::ParseIntError> {
+    let named = text.split(',').map(str::trim).filter(|token| !token.is_empty());
+    named.map(str::parse).collect::<Result<_, _>>().map(Tokens)
 }
 
 impl TranscriptionArgs {
@@ -164,18 +225,24 @@ impl TranscriptionArgs {
             long_form,
             chunk_duration,
             chunk_overlap,
+            chunk_silence,
+            channels,
             vad,
             vad_threshold,
             vad_min_speech,
             vad_min_silence,
             vad_speech_pad,
             word_timestamps,
+            prepended_punctuation,
+            appended_punctuation,
+            hallucination_silence_threshold,
             decoding,
             initial_prompt,
             carry_initial_prompt,
             hotwords,
             condition_on_previous_text,
         } = self;
+        let usual = Punctuation::default();
         let speech = vad::Settings {
             threshold: vad_threshold,
             min_speech: vad_min_speech,
@@ -189,8 +256,16 @@ impl TranscriptionArgs {
             long_form,
             chunk_duration,
             chunk_overlap,
+            chunk_silence,
+            channels,
             vad: vad.then_some(speech),
+            clips: Vec::new(),
             word_timestamps,
+            punctuation: Punctuation {
+                prepended: prepended_punctuation.unwrap_or(usual.prepended),
+                appended: appended_punctuation.unwrap_or(usual.appended),
+            },
+            hallucination_silence_threshold,
             decoding: decoding.into_decoding(),
             context: Context {
                 initial_prompt,
@@ -214,6 +289,10 @@ impl DecodingArgs {
             logprob_threshold,
             no_speech_threshold,
             seed,
+            suppress_tokens,
+            suppress_blank,
+            max_initial_timestamp,
+            max_new_tokens,
         } = self;
         Decoding {
             temperatures,
@@ -225,6 +304,10 @@ impl DecodingArgs {
             logprob_threshold: Some(logprob_threshold),
             no_speech_threshold: Some(no_speech_threshold),
             seed,
+            suppress_tokens: suppress_tokens.0,
+            suppress_blank,
+            max_initial_timestamp,
+            max_new_tokens,
         }
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! Source: `openai/whisper`, `whisper/decoding.py`: `SuppressBlank`, `SuppressTokens`, `ApplyTimestampRules`, in this order.
 
-use crate::model::TokenConfig;
+use crate::{
+    model::TokenConfig,
+    pipeline::{Decoding, SECONDS_PER_TIMESTAMP},
+};
 
 /// Which tokens a step may choose.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +42,18 @@ impl Rules {
             begin_suppress: config.begin_suppress.clone(),
             timestamps,
         }
+    }
+
+    /// The same with what a request says of them: which tokens are suppressed, and when the first words begin at the latest.
+    pub fn asked(mut self, config: &TokenConfig, how: &Decoding) -> Rules {
+        self.suppress = how.suppressed(&config.suppress, config.end);
+        if !how.suppress_blank {
+            self.begin_suppress.clear();
+        }
+        if let (Some(rules), Some(latest)) = (&mut self.timestamps, how.max_initial_timestamp) {
+            rules.max_initial = Some((latest.as_secs_f64() / SECONDS_PER_TIMESTAMP).round() as usize);
+        }
+        self
     }
 
     /// Sets the scores of what may not follow `sampled` to minus infinity.
@@ -131,9 +146,13 @@ mod tests {
 
     /// The tokens that may follow, when text is likelier than all timestamps together, or when it is not.
     fn allowed(timestamps: bool, sampled: &[u32], text_is_likelier: bool) -> Vec<usize> {
+        allowed_by(&Rules::new(&config(), timestamps), sampled, text_is_likelier)
+    }
+
+    fn allowed_by(rules: &Rules, sampled: &[u32], text_is_likelier: bool) -> Vec<usize> {
         let mut scores = vec![if text_is_likelier { 5.0 } else { 0.0 }; 8];
         scores.extend([0.0; 6]);
-        Rules::new(&config(), timestamps).apply(&mut scores, sampled);
+        rules.apply(&mut scores, sampled);
         (0..scores.len())
             .filter(|&i| scores[i] > f32::NEG_INFINITY)
             .collect()
@@ -146,6 +165,25 @@ mod tests {
             allowed(false, &[1], true),
             [0, 1, 2, 3, 5, 7, 8, 9, 10, 11, 12, 13]
         );
+    }
+
+    #[test]
+    fn a_request_has_a_say_in_what_is_suppressed_and_how_late_words_begin() {
+        let how = Decoding {
+            suppress_tokens: vec![3],
+            suppress_blank: false,
+            max_initial_timestamp: Some(std::time::Duration::from_millis(20)),
+            ..Decoding::default()
+        };
+        let rules = |timestamps| Rules::new(&config(), timestamps).asked(&config(), &how);
+        assert_eq!(
+            allowed_by(&rules(false), &[], true),
+            [0, 1, 2, 4, 5, 7, 8, 9, 10, 11, 12, 13],
+            "6 is a special token"
+        );
+        assert_eq!(allowed_by(&rules(true), &[], true), [8, 9]);
+        let own = Rules::new(&config(), true);
+        assert_eq!(own.clone().asked(&config(), &Decoding::default()), own);
     }
 
     #[test]

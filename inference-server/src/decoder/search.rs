@@ -29,7 +29,8 @@ pub(super) fn search(
     let tokens = &decoder.model.config.tokens;
     // Half of what the decoder can hold, as in the original, and no more than it can hold beside the prompt.
     let most = (decoder.model.config.sizes.decoder_positions / 2)
-        .min(tokens.max_length.saturating_sub(ready.length));
+        .min(tokens.max_length.saturating_sub(ready.length))
+        .min(how.max_new_tokens.unwrap_or(usize::MAX));
     let walk = Walk {
         end: tokens.end,
         most,
@@ -38,15 +39,13 @@ pub(super) fn search(
     };
     let found = if temperature > 0.0 {
         let mut rng = StdRng::seed_from_u64(how.seed);
-        let mut drawn = Vec::new();
-        for _ in 0..how.best_of {
-            drawn.push(walk.single(decoder, ready, |scores| draw(scores, temperature, &mut rng))?);
-        }
-        drawn
+        walk.alongside(decoder, ready, how.best_of, |scores| {
+            draw(scores, temperature, &mut rng)
+        })?
     } else if how.beam_size > 1 {
         walk.beams(decoder, ready, how)?
     } else {
-        vec![walk.single(decoder, ready, likeliest)?]
+        walk.alongside(decoder, ready, 1, likeliest)?
     };
     Ok(best_of(found, how.length_penalty))
 }
@@ -61,29 +60,35 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// One sequence, each token chosen from the scores that the rules leave.
-    fn single(
+    /// So many sequences alongside each other, each token chosen from the scores that the rules leave.
+    fn alongside(
         &self,
         decoder: &mut Decoder<'_>,
         ready: &Ready,
+        count: usize,
         mut choose: impl FnMut(&[f32]) -> u32,
-    ) -> Result<Found, DecoderError> {
-        let mut sequence = ready.sequence.clone();
-        let mut found = Found::default();
-        while found.ids.len() < self.most {
-            self.rules.apply(&mut sequence.scores, &found.ids);
-            let token = choose(&sequence.scores);
-            found.sum_logprob += sequence.scores[token as usize] - log_sum_exp(&sequence.scores);
-            if token == self.end {
-                break;
+    ) -> Result<Vec<Found>, DecoderError> {
+        let mut all = vec![(Found::default(), ready.sequence.clone()); count];
+        let mut ended = vec![self.most == 0; count];
+        while ended.contains(&false) {
+            let mut steps = Vec::new();
+            for ((found, sequence), ended) in all.iter_mut().zip(&mut ended).filter(|(_, ended)| !**ended) {
+                self.rules.apply(&mut sequence.scores, &found.ids);
+                let token = choose(&sequence.scores);
+                found.sum_logprob += sequence.scores[token as usize] - log_sum_exp(&sequence.scores);
+                *ended = token == self.end;
+                if !*ended {
+                    found.ids.push(token);
+                    *ended = found.ids.len() >= self.most;
+                }
+                if !*ended {
+                    steps.push((sequence, token));
+                }
             }
-            found.ids.push(token);
-            if found.ids.len() < self.most {
-                self.cancel.check()?;
-                decoder.step(&mut sequence, token)?;
-            }
+            self.cancel.check()?;
+            decoder.step_each(steps)?;
         }
-        Ok(found)
+        Ok(all.into_iter().map(|(found, _)| found).collect())
     }
 
     /// The sequences in which a beam search ends.
@@ -101,16 +106,17 @@ impl Walk<'_> {
             ended.extend(newly_ended);
             ended.truncate(enough);
             let last = ended.len() >= enough || length == self.most || next.is_empty();
-            let mut extended = Vec::new();
-            for (found, source) in next {
-                let mut sequence = beams[source].1.clone();
-                if let (false, Some(&token)) = (last, found.ids.last()) {
-                    self.cancel.check()?;
-                    decoder.step(&mut sequence, token)?;
-                }
-                extended.push((found, sequence));
+            let extended = next
+                .into_iter()
+                .map(|(found, source)| (found, beams[source].1.clone()));
+            beams = extended.collect();
+            if !last {
+                self.cancel.check()?;
+                let steps = beams
+                    .iter_mut()
+                    .filter_map(|(found, sequence)| Some((sequence, *found.ids.last()?)));
+                decoder.step_each(steps.collect())?;
             }
-            beams = extended;
             if last {
                 break;
             }
@@ -163,18 +169,25 @@ fn likeliest(scores: &[f32]) -> u32 {
     best as u32
 }
 
+/// The probabilities from which a token is drawn at a temperature above 0: the soft-max of the scores divided by it, one a
+/// vocabulary entry, together 1.
+pub fn drawn_from(scores: &[f32], temperature: f32) -> Vec<f64> {
+    let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let weight = |score: &f32| f64::from((score - most) / temperature).exp();
+    let mut weights: Vec<f64> = scores.iter().map(weight).collect();
+    let total: f64 = weights.iter().sum();
+    weights.iter_mut().for_each(|weight| *weight /= total);
+    weights
+}
+
 /// A token drawn by its probability at a temperature above 0.
 fn draw(scores: &[f32], temperature: f32, rng: &mut StdRng) -> u32 {
-    let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let weight = |score: f32| f64::from((score - most) / temperature).exp();
-    let total: f64 = scores.iter().map(|&score| weight(score)).sum();
-    let mut left = rng.random::<f64>() * total;
+    let mut left = rng.random::<f64>();
     let mut chosen = likeliest(scores);
-    for (token, &score) in scores.iter().enumerate() {
-        let weight = weight(score);
-        if weight > 0.0 {
+    for (token, probability) in drawn_from(scores, temperature).into_iter().enumerate() {
+        if probability > 0.0 {
             chosen = token as u32;
-            left -= weight;
+            left -= probability;
             if left < 0.0 {
                 break;
             }

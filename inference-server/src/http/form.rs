@@ -2,7 +2,7 @@
 //! one would answer another question than the one that was asked.
 
 use super::upload::Upload;
-use crate::status::Failure;
+use crate::{audio::Channels, status::Failure};
 use axum::extract::{
     Multipart,
     multipart::{Field, MultipartError},
@@ -45,6 +45,8 @@ pub(super) struct Form {
     pub(super) segments: bool,
     /// Whether the words are sent as they become known.
     pub(super) stream: bool,
+    /// Not of OpenAI's API: whether each channel is transcribed by itself.
+    pub(super) channels: Option<Channels>,
 }
 
 /// Reads the whole form, `limit` bytes at most.
@@ -89,7 +91,7 @@ fn known(name: &str) -> bool {
     GRANULARITIES.contains(&name)
         || matches!(
             name,
-            "model" | "language" | "prompt" | "response_format" | "temperature" | "stream"
+            "model" | "language" | "prompt" | "response_format" | "temperature" | "stream" | "channels"
         )
 }
 
@@ -117,6 +119,10 @@ fn set(form: &mut Form, name: &str, value: String) -> Result<(), Failure> {
         "temperature" => match value.parse() {
             Ok(temperature) if (0.0..=1.0).contains(&temperature) => form.temperature = temperature,
             _ => return refused("numbers from 0 to 1 are"),
+        },
+        "channels" => match value.parse() {
+            Ok(channels) => form.channels = Some(channels),
+            Err(_) => return refused("mixed and separate are"),
         },
         "stream" => match value.as_str() {
             "true" => form.stream = true,

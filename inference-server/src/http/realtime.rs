@@ -8,7 +8,7 @@ use axum::{
         Query, State,
         ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code},
     },
-    http::HeaderMap,
+    http::{HeaderMap, StatusCode},
     response::Response,
 };
 use futures::{SinkExt, StreamExt, stream::SplitSink};
@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     admission::Place,
-    audio::AudioStream,
+    audio::{ChannelStream, Channels},
     call::{self, Call},
     metrics::Api,
     pipeline::{Cancel, Conversation, Update},
@@ -56,7 +56,7 @@ pub(super) async fn open(
 ) -> Response {
     let settings = transcriber.settings();
     let time = settings.max_audio_duration.saturating_add(settings.timeout);
-    let call = Call::begin(transcriber.metrics().clone(), Api::HttpRealtime, &headers, time);
+    let call = transcriber.begin(Api::HttpRealtime, &headers, time);
     let id = call::header_value(call.request_id());
     let allowed = transcriber.authenticate(&headers);
     let place = allowed.and_then(|()| transcriber.enter()).and_then(|place| {
@@ -84,6 +84,7 @@ pub(super) async fn open(
 }
 
 async fn serve(transcriber: Arc<Transcriber>, place: Place, socket: WebSocket, mut call: Call) {
+    call.answered(StatusCode::SWITCHING_PROTOCOLS);
     let id = call.request_id().to_owned();
     let (outbound, inbound) = socket.split();
     let mut client = Client {
@@ -206,7 +207,12 @@ async fn talk(
         }
     };
     let session = Session {
-        audio: AudioStream::new(configuration.encoding, transcriber.settings().max_audio_duration)?,
+        stages: call.stages().clone(),
+        audio: ChannelStream::new(
+            configuration.encoding,
+            Channels::Mix,
+            transcriber.settings().max_audio_duration,
+        )?,
         live: configuration.live.clone(),
         options: configuration.options.clone(),
     };
@@ -300,7 +306,7 @@ impl Peer for Link {
         Ok(self.inputs.blocking_recv())
     }
 
-    fn send(&mut self, updates: Vec<Update>) -> Result<(), Failure> {
+    fn send(&mut self, _: Option<u16>, updates: Vec<Update>) -> Result<(), Failure> {
         for update in updates {
             self.updates
                 .blocking_send(update)

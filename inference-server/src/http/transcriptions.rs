@@ -18,6 +18,7 @@ use tokio::time::{timeout, timeout_at};
 use super::form::{self, Form, ResponseFormat};
 use crate::{
     admission::Place,
+    audio::Channels,
     call::{self, Call},
     metrics::Api,
     pipeline::{Options, Task, Transcript},
@@ -44,7 +45,7 @@ pub(super) async fn translate(State(transcriber): State<Arc<Transcriber>>, reque
 
 async fn respond(transcriber: Arc<Transcriber>, request: Request, api: Api, task: Task) -> Response {
     let time = transcriber.settings().timeout;
-    let mut call = Call::begin(transcriber.metrics().clone(), api, request.headers(), time);
+    let mut call = transcriber.begin(api, request.headers(), time);
     let id = call::header_value(call.request_id());
     let mut response = match arrive(&transcriber, request, &call).await {
         Err(failure) => refuse(call, &failure),
@@ -98,6 +99,14 @@ async fn arrive(transcriber: &Transcriber, request: Request, call: &Call) -> Res
     if let Some(name) = &form.model {
         super::served(transcriber.model()?.as_ref(), name)?;
     }
+    // Deltas come as windows are done, which is not the order in which several channels were spoken.
+    let channels = form.channels.unwrap_or(transcriber.settings().options.channels);
+    if form.stream && channels == Channels::Each {
+        return Err(Failure::invalid(
+            "stream",
+            "stream needs channels mixed: the deltas of separate channels would not add up to the text",
+        ));
+    }
     Ok((place, form))
 }
 
@@ -112,6 +121,9 @@ fn options(form: &Form, task: Task, defaults: &Options) -> Options {
     }
     if form.prompt.is_some() {
         options.context.initial_prompt.clone_from(&form.prompt);
+    }
+    if let Some(channels) = form.channels {
+        options.channels = channels;
     }
     // At 0 the API raises the temperature by itself until the text is good enough; above, it is what is asked for.
     if form.temperature > 0.0 {

@@ -51,6 +51,8 @@ pub struct Sizes {
     pub encoder_layers: usize,
     /// Layers of the decoder.
     pub decoder_layers: usize,
+    /// Heads of an encoder layer.
+    pub encoder_heads: usize,
     /// Heads of a decoder layer.
     pub decoder_heads: usize,
     /// Width of the network.
@@ -61,6 +63,20 @@ pub struct Sizes {
     pub decoder_positions: usize,
     /// Number of logits.
     pub vocabulary: usize,
+}
+
+impl Config {
+    /// The heads `(layer, head)` whose cross-attention follows the speech: what the files name, otherwise all of the upper half
+    /// of the decoder, as `openai/whisper` has it.
+    pub(crate) fn alignment_heads(&self) -> Vec<(usize, usize)> {
+        let sizes = &self.sizes;
+        let upper = sizes.decoder_layers / 2..sizes.decoder_layers;
+        let all = || upper.flat_map(|layer| (0..sizes.decoder_heads).map(move |head| (layer, head)));
+        match &self.tokens.alignment_heads {
+            Some(heads) if !heads.is_empty() => heads.clone(),
+            _ => all().collect(),
+        }
+    }
 }
 
 impl Sizes {
@@ -150,6 +166,7 @@ struct ConfigJson {
     d_model: usize,
     encoder_layers: usize,
     decoder_layers: usize,
+    encoder_attention_heads: Option<usize>,
     decoder_attention_heads: usize,
     max_source_positions: usize,
     max_target_positions: usize,
@@ -242,6 +259,9 @@ fn sizes(config: &ConfigJson) -> Result<Sizes, ModelError> {
     Ok(Sizes {
         encoder_layers: config.encoder_layers,
         decoder_layers: config.decoder_layers,
+        encoder_heads: config
+            .encoder_attention_heads
+            .unwrap_or(config.decoder_attention_heads),
         decoder_heads: config.decoder_attention_heads,
         width: config.d_model,
         encoder_positions: config.max_source_positions,

@@ -14,7 +14,7 @@ use crate::{
 const PIECE: usize = 1600;
 /// New audio that is worth another look.
 const INTERIM_EVERY: Duration = Duration::from_millis(500);
-/// Looks may take so much of the time: one half.
+/// Looks may take so much of the time: one half, of all channels together.
 const LOOKS: u32 = 2;
 
 /// What is told of audio while it is spoken.
@@ -66,6 +66,8 @@ pub enum Update {
 pub struct Conversation<'m> {
     live: Live<'m>,
     options: LiveOptions,
+    /// Conversations that share the time.
+    among: u32,
     /// Listens for the speaker; `None` where nothing is to be told of them, and once the audio has ended.
     listening: Option<Activity>,
     endpoint: Endpoint,
@@ -93,12 +95,19 @@ impl<'m> Conversation<'m> {
             live: Live::new(model, &options)?,
             listening: live.early().then(|| Activity::new(&model.detector)),
             options: live,
+            among: 1,
             endpoint: Endpoint::new(&limits),
             heard: 0,
             looked: 0,
             look_took: Duration::ZERO,
             seen: Vec::new(),
         })
+    }
+
+    /// So many others have a part in the time.
+    pub fn beside(mut self, others: usize) -> Self {
+        self.among = u32::try_from(others).unwrap_or(u32::MAX).saturating_add(1);
+        self
     }
 
     /// Takes the next samples (16 kHz mono) and returns what there is to tell.
@@ -217,7 +226,7 @@ impl<'m> Conversation<'m> {
     /// Whether there is enough new audio, and time.
     fn worth_a_look(&self) -> bool {
         let new = Duration::from_secs_f64((self.heard - self.looked) as f64 / f64::from(SAMPLE_RATE));
-        new >= INTERIM_EVERY.max(self.look_took * LOOKS)
+        new >= INTERIM_EVERY.max(self.look_took * LOOKS * self.among)
     }
 
     fn look(&mut self, updates: &mut Vec<Update>, cancel: &Cancel) -> Result<(), PipelineError> {

@@ -1,7 +1,10 @@
 //! Audio in; the languages by their probability out, as `openai/whisper` detects them: from the first window with speech.
 
 use super::{Cancel, Language, Options, PipelineError, Recording, listener::Listener, speech::Speech};
-use crate::{audio::SAMPLE_RATE, model::Model};
+use crate::{
+    audio::{Channels, SAMPLE_RATE},
+    model::Model,
+};
 
 /// So much is kept of audio in which nobody has spoken yet: a second.
 const LOOK_BACK: usize = SAMPLE_RATE as usize;
@@ -22,9 +25,10 @@ pub fn detect_language<R: Recording>(
     };
     let listener = Listener::new(model, &options)?;
     let mut beginning = Beginning::new(model, &options)?;
-    recording.play(&mut |samples| {
+    recording.play(Channels::Mix, &mut |lanes| {
         cancel.check().map_err(PipelineError::from)?;
-        samples
+        let mixed = lanes.first().map(Vec::as_slice).unwrap_or_default();
+        mixed
             .chunks(LOOK_BACK)
             .try_for_each(|piece| beginning.push(piece))?;
         Ok(())

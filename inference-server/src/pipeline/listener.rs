@@ -8,7 +8,7 @@ use miniz_oxide::deflate::core::{
 };
 
 use super::{
-    Cancel, Language, Options, PipelineError, Segment, Word,
+    Cancel, Language, LongForm, Options, PipelineError, Segment, Word,
     segments::Stretch,
     words::{self, Window},
 };
@@ -17,6 +17,7 @@ use crate::{
     encoder,
     features::LogMel,
     model::Model,
+    stages::{self, Stage},
 };
 
 /// Transcribes the windows of one request.
@@ -29,6 +30,9 @@ pub(super) struct Listener<'m> {
     timestamps: bool,
     hotwords: Vec<u32>,
 }
+
+/// A window that the decoder has not said anything of yet.
+pub(super) struct Encoded<'m>(Decoder<'m>);
 
 /// What the model said of one window.
 pub(super) struct Said<'m> {
@@ -97,6 +101,7 @@ impl Facts {
             }
         });
         Some(Segment {
+            channel: None,
             words: words.collect(),
             start,
             end,
@@ -129,7 +134,7 @@ impl<'m> Listener<'m> {
         Ok(Listener {
             model,
             language,
-            rules: Rules::new(tokens, timestamps),
+            rules: Rules::new(tokens, timestamps).asked(tokens, &options.decoding),
             timestamps,
             hotwords: hotwords.unwrap_or_default(),
             options: options.clone(),
@@ -160,20 +165,27 @@ impl<'m> Listener<'m> {
     /// The languages of a window by their probability, likeliest first; none for a model of one language.
     pub(super) fn languages(&self, features: &LogMel) -> Result<Vec<(&'m str, f32)>, PipelineError> {
         let encoded = encoder::encode(self.model, features)?;
+        let _timed = stages::enter(Stage::Decoder);
         Ok(Decoder::new(self.model, &encoded)?.languages()?)
+    }
+
+    /// A window as the decoder listens to it.
+    pub(super) fn encode(&self, features: &LogMel, cancel: &Cancel) -> Result<Encoded<'m>, PipelineError> {
+        cancel.check()?;
+        let encoded = encoder::encode(self.model, features)?;
+        cancel.check()?;
+        Ok(Encoded(Decoder::new(self.model, &encoded)?))
     }
 
     /// What is said in a window, after `previous`.
     pub(super) fn hear(
         &self,
-        features: &LogMel,
+        window: Encoded<'m>,
         previous: &[u32],
         cancel: &Cancel,
     ) -> Result<Said<'m>, PipelineError> {
-        cancel.check()?;
-        let encoded = encoder::encode(self.model, features)?;
-        cancel.check()?;
-        let mut decoder = Decoder::new(self.model, &encoded)?;
+        let _timed = stages::enter(Stage::Decoder);
+        let mut decoder = window.0;
         let language = match &self.language {
             Language::Code(code) => code.clone(),
             Language::Auto => decoder
@@ -241,7 +253,13 @@ impl<'m> Listener<'m> {
                 .is_some_and(|least| tokens.avg_logprob > least)
     }
 
-    /// Gives the stretches of a window their words, where they were asked for. The window begins at `offset` seconds and has
+    /// Whether words are looked at for having been invented.
+    pub(super) fn doubts(&self) -> bool {
+        let threshold = self.options.hallucination_silence_threshold;
+        threshold.is_some() && self.options.long_form == LongForm::Sequential
+    }
+
+    /// Gives the stretches of a window their words, where they were asked for or are needed. The window begins at `offset` seconds and has
     /// `frames` frames; the speech before it ended at `last_speech` seconds.
     pub(super) fn time_words(
         &self,
@@ -251,11 +269,13 @@ impl<'m> Listener<'m> {
         last_speech: f64,
         cancel: &Cancel,
     ) -> Result<(), PipelineError> {
-        if !self.options.word_timestamps {
+        if !self.options.word_timestamps && !self.doubts() {
             return Ok(());
         }
+        let _timed = stages::enter(Stage::Decoder);
         let window = Window {
             model: self.model,
+            punctuation: &self.options.punctuation,
             language: &said.language,
             prompt: &self.prompt(&said.language, false)?,
             frames,

@@ -1,7 +1,8 @@
 //! Samples as they arrive in; the words of each window out, once they are final. Holds one window of audio, no more.
 
 use super::{
-    Cancel, LongForm, Options, PipelineError, WindowResult, chunked::Chunked, sequential::Sequential,
+    Cancel, LongForm, Options, PipelineError, WindowResult, chunked::Chunked, peak::Whole,
+    sequential::Sequential,
 };
 use crate::model::Model;
 
@@ -16,19 +17,29 @@ enum Form<'m> {
 impl<'m> Live<'m> {
     /// Checks the options against the model.
     pub fn new(model: &'m Model, options: &Options) -> Result<Self, PipelineError> {
-        Self::with_peak(model, options, None)
+        Self::of(model, options, None, 1)
     }
 
-    /// The same for a whole recording, whose loudest is known ([`super::peak`]): the sequential long form scales each window
-    /// by it, as the original does; without it, by the loudest so far.
-    pub(super) fn with_peak(
+    /// The same for a whole recording: the chunked long form decodes up to `abreast` windows together; the sequential one, which
+    /// is told the loudest, scales each window by it, as the original does.
+    pub(super) fn whole(
         model: &'m Model,
         options: &Options,
-        peak: Option<f64>,
+        whole: Option<Whole>,
+        abreast: usize,
+    ) -> Result<Self, PipelineError> {
+        Self::of(model, options, whole, abreast)
+    }
+
+    fn of(
+        model: &'m Model,
+        options: &Options,
+        whole: Option<Whole>,
+        abreast: usize,
     ) -> Result<Self, PipelineError> {
         Ok(Live(match options.long_form {
-            LongForm::Chunked => Form::Chunked(Box::new(Chunked::new(model, options)?)),
-            LongForm::Sequential => Form::Sequential(Box::new(Sequential::new(model, options, peak)?)),
+            LongForm::Chunked => Form::Chunked(Box::new(Chunked::new(model, options, abreast)?)),
+            LongForm::Sequential => Form::Sequential(Box::new(Sequential::new(model, options, whole)?)),
         }))
     }
 

@@ -1,9 +1,13 @@
 //! What a caller wants of a transcription in; the same, checked against the model, out. Pure; the same for every window.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
-use super::PipelineError;
-use crate::{model::Model, vad};
+use super::{Clip, PipelineError, clips, words};
+use crate::{audio::Channels, model::Model, vad};
+
+mod decoding;
+
+pub use decoding::Decoding;
 
 /// What the speakers speak.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -85,48 +89,6 @@ impl std::str::FromStr for LongForm {
     }
 }
 
-/// How the tokens of a window are searched for, and when the result is not good enough.
-///
-/// Names and defaults are those of `transcribe` in `openai/whisper`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Decoding {
-    /// Tried one after another until the result is good enough. At 0 the likeliest tokens are taken; above, tokens are
-    /// drawn by their probability.
-    pub temperatures: Vec<f32>,
-    /// Beams at temperature 0; 1 is greedy decoding.
-    pub beam_size: usize,
-    /// A beam search goes on until `beam_size * patience` sequences have ended.
-    pub patience: f32,
-    /// Sequences that are drawn at a temperature above 0; the likeliest is taken.
-    pub best_of: usize,
-    /// Exponent of the length by which sequences of different lengths are compared (Google NMT); `None`: their mean.
-    pub length_penalty: Option<f32>,
-    /// Above this ratio of the text's bytes to its zlib-compressed bytes it repeats itself.
-    pub compression_ratio_threshold: Option<f32>,
-    /// Below this mean log-probability the tokens are not to be trusted.
-    pub logprob_threshold: Option<f32>,
-    /// Above this no-speech probability, and below `logprob_threshold`, a window holds no speech.
-    pub no_speech_threshold: Option<f32>,
-    /// Where the drawing at temperatures above 0 begins: the same request gives the same answer.
-    pub seed: u64,
-}
-
-impl Default for Decoding {
-    fn default() -> Self {
-        Decoding {
-            temperatures: vec![0.0, 0.2, 0.4, 0.6, 0.8, 1.0],
-            beam_size: 1,
-            patience: 1.0,
-            best_of: 1,
-            length_penalty: None,
-            compression_ratio_threshold: Some(2.4),
-            logprob_threshold: Some(-1.0),
-            no_speech_threshold: Some(0.6),
-            seed: 0,
-        }
-    }
-}
-
 /// What a window is told before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Context {
@@ -138,6 +100,24 @@ pub struct Context {
     pub hotwords: Option<String>,
     /// Whether a window is told the text before it (sequential long form only).
     pub condition_on_previous_text: bool,
+}
+
+/// Which marks belong to the word after them, and which to the one before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Punctuation {
+    /// To the word after them.
+    pub prepended: String,
+    /// To the word before them.
+    pub appended: String,
+}
+
+impl Default for Punctuation {
+    fn default() -> Self {
+        Punctuation {
+            prepended: "\"'“¿([{-".to_owned(),
+            appended: "\"'.。,，!！?？:：”)]}、".to_owned(),
+        }
+    }
 }
 
 /// How to transcribe; the same for every window of a request.
@@ -153,10 +133,21 @@ pub struct Options {
     pub chunk_duration: Duration,
     /// How far the next chunk may reach back into this one; at most half of `chunk_duration`.
     pub chunk_overlap: Duration,
+    /// A silence of so long ends a chunk; `None`: only a full chunk ends. Chunked long form, with `vad`, which finds it.
+    pub chunk_silence: Option<Duration>,
     /// What counts as speech: stretches without any are not heard by the model. `None`: it hears everything.
     pub vad: Option<vad::Settings>,
+    /// The parts of the audio that are transcribed, in order; empty: all of it.
+    pub clips: Vec<Clip>,
+    /// Whether the channels are mixed, or each is transcribed by itself.
+    pub channels: Channels,
     /// Whether each word gets its times.
     pub word_timestamps: bool,
+    /// The punctuation that belongs to a word.
+    pub punctuation: Punctuation,
+    /// A silence longer than this before or around words that are probably invented is passed over together with them.
+    /// Sequential long form only, as in `openai/whisper`; there it needs `word_timestamps` too.
+    pub hallucination_silence_threshold: Option<Duration>,
     /// How tokens are searched for.
     pub decoding: Decoding,
     /// What windows are told.
@@ -183,8 +174,13 @@ impl Default for Options {
             long_form: LongForm::Chunked,
             chunk_duration: Duration::from_secs(30),
             chunk_overlap: Duration::from_secs(1),
+            chunk_silence: None,
             vad: Some(speech()),
+            clips: Vec::new(),
+            channels: Channels::Mix,
             word_timestamps: false,
+            punctuation: Punctuation::default(),
+            hallucination_silence_threshold: None,
             decoding: Decoding::default(),
             context: Context {
                 condition_on_previous_text: true,
@@ -196,10 +192,12 @@ impl Default for Options {
 
 /// The shortest chunk that makes sense.
 const SHORTEST: Duration = Duration::from_secs(1);
-/// More beams, or sequences drawn, than this only cost time.
-const MOST_CANDIDATES: usize = 32;
 /// More text than the decoder can hold is a mistake; a token is at least a byte.
 const LONGEST_PROMPT: usize = 64 * 1024;
+/// Silences between two words are shorter than this, those that a chunk may hold are not longer than it.
+const CHUNK_SILENCE: RangeInclusive<Duration> = Duration::from_millis(500)..=Duration::from_secs(30);
+/// More punctuation than any language has.
+const MOST_PUNCTUATION: usize = 1024;
 
 impl Options {
     /// Refuses what the model cannot follow or what contradicts itself.
@@ -219,7 +217,26 @@ impl Options {
         let features = &model.config().features;
         let longest = Duration::from_secs_f64(features.n_samples as f64 / features.sampling_rate as f64);
         self.check_chunks(longest)?;
-        self.decoding.check()?;
+        clips::check(&self.clips)?;
+        self.decoding.check(longest)?;
+        self.decoding.check_tokens(model.config().sizes.vocabulary)?;
+        if self.hallucination_silence_threshold.is_some()
+            && self.long_form == LongForm::Sequential
+            && !words::seen(model)
+        {
+            return Err(PipelineError::InvalidOptions(
+                "a hallucination silence threshold needs the times of words, and this export of the model does not show \
+                 where its decoder looks; export it with attentions, or leave the threshold out"
+                    .to_owned(),
+            ));
+        }
+        for marks in [&self.punctuation.prepended, &self.punctuation.appended] {
+            if marks.len() > MOST_PUNCTUATION {
+                return Err(PipelineError::InvalidOptions(format!(
+                    "punctuation of more than {MOST_PUNCTUATION} bytes"
+                )));
+            }
+        }
         for text in [&self.context.initial_prompt, &self.context.hotwords] {
             if text.as_ref().is_some_and(|text| text.len() > LONGEST_PROMPT) {
                 return Err(PipelineError::InvalidOptions(format!(
@@ -242,32 +259,11 @@ impl Options {
                 "a chunk overlap of {overlap:?}: at most half of the chunk duration of {window:?}"
             )));
         }
-        Ok(())
-    }
-}
-
-impl Decoding {
-    fn check(&self) -> Result<(), PipelineError> {
-        let invalid = |problem: String| Err(PipelineError::InvalidOptions(problem));
-        if self.temperatures.is_empty() {
-            return invalid("no temperature: give at least one, 0 for the likeliest tokens".to_owned());
-        }
-        if let Some(t) = self.temperatures.iter().find(|t| !(0.0..=1.0).contains(*t)) {
-            return invalid(format!("a temperature of {t}: it goes from 0 to 1"));
-        }
-        for (name, n) in [("beam size", self.beam_size), ("best-of", self.best_of)] {
-            if !(1..=MOST_CANDIDATES).contains(&n) {
-                return invalid(format!("a {name} of {n}: it goes from 1 to {MOST_CANDIDATES}"));
-            }
-        }
-        if !(self.patience > 0.0 && self.patience <= 10.0) {
-            return invalid(format!(
-                "a patience of {}: it goes from above 0 to 10",
-                self.patience
-            ));
-        }
-        if let Some(penalty) = self.length_penalty.filter(|p| !(0.0..=1.0).contains(p)) {
-            return invalid(format!("a length penalty of {penalty}: it goes from 0 to 1"));
+        if let Some(silence) = self.chunk_silence.filter(|s| !CHUNK_SILENCE.contains(s)) {
+            let (least, most) = (CHUNK_SILENCE.start(), CHUNK_SILENCE.end());
+            return Err(PipelineError::InvalidOptions(format!(
+                "a chunk silence of {silence:?}: it goes from {least:?} to {most:?}"
+            )));
         }
         Ok(())
     }
@@ -277,23 +273,21 @@ impl Decoding {
 mod tests {
     use super::*;
 
-    fn refused(change: impl FnOnce(&mut Decoding)) -> String {
-        let mut decoding = Decoding::default();
-        change(&mut decoding);
-        decoding.check().unwrap_err().to_string()
-    }
-
     #[test]
-    fn the_defaults_are_valid_and_what_cannot_be_followed_is_named() {
-        assert!(Decoding::default().check().is_ok());
-        assert!(Options::default().check_chunks(Duration::from_secs(30)).is_ok());
-        assert!(refused(|d| d.temperatures.clear()).starts_with("no temperature"));
-        assert!(refused(|d| d.temperatures.push(1.5)).starts_with("a temperature of 1.5"));
-        assert!(refused(|d| d.temperatures = vec![f32::NAN]).starts_with("a temperature of NaN"));
-        assert!(refused(|d| d.beam_size = 0).starts_with("a beam size of 0"));
-        assert!(refused(|d| d.best_of = 99).starts_with("a best-of of 99"));
-        assert!(refused(|d| d.patience = 0.0).starts_with("a patience of 0"));
-        assert!(refused(|d| d.length_penalty = Some(-1.0)).starts_with("a length penalty of -1"));
+    fn a_chunk_may_hold_silences_of_half_a_second_to_a_window() {
+        let window = Duration::from_secs(30);
+        assert!(Options::default().check_chunks(window).is_ok());
+        for silence in [Duration::ZERO, Duration::from_secs(31)] {
+            let options = Options {
+                chunk_silence: Some(silence),
+                ..Options::default()
+            };
+            let refused = options.check_chunks(window).unwrap_err().to_string();
+            assert_eq!(
+                refused,
+                format!("a chunk silence of {silence:?}: it goes from 500ms to 30s")
+            );
+        }
     }
 
     #[test]

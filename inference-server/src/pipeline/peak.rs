@@ -1,8 +1,17 @@
-//! Samples as they are played in; the greatest log-power of the whole audio out, by which the sequential long form scales each
-//! window. Holds about a second of audio.
+//! Samples as they are played in; the greatest log-power of the whole audio, by which the sequential long form scales each
+//! window, and its length out. Holds about a second of audio.
 
 use super::sequential::around;
 use crate::{audio::SAMPLE_RATE, model::Model};
+
+/// What is known of a whole recording before it is transcribed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Whole {
+    /// The greatest log-power of a frame.
+    pub(super) peak: f64,
+    /// Frames of 10 ms.
+    pub(super) frames: usize,
+}
 
 /// Listens to a whole recording once.
 pub(super) struct Peak<'m> {
@@ -41,10 +50,14 @@ impl<'m> Peak<'m> {
         self.begin += drop;
     }
 
-    pub(super) fn finish(mut self) -> f64 {
+    pub(super) fn finish(mut self) -> Whole {
         let samples = self.begin + self.buffer.len();
-        self.look(samples / self.model.config.features.hop_length + 2);
-        self.peak
+        let frames = samples / self.model.config.features.hop_length;
+        self.look(frames + 2);
+        Whole {
+            peak: self.peak,
+            frames,
+        }
     }
 
     /// Looks at the frames up to `end`.

@@ -3,7 +3,7 @@
 //! Source: `openai/whisper`, `whisper/transcribe.py`, where it slices at pairs of timestamps.
 
 /// A token of 0.02 s: two frames of 10 ms.
-pub(super) const SECONDS_PER_TIMESTAMP: f64 = 0.02;
+pub(crate) const SECONDS_PER_TIMESTAMP: f64 = 0.02;
 
 /// Tokens said one after another, and when, in seconds from the start of the audio.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -121,6 +121,13 @@ pub(super) fn slice(tokens: &[u32], timestamp_begin: u32, offset: f64, frames: u
         advance,
         single_ending,
     }
+}
+
+/// Where the last word ends; without words, where the last stretch does.
+pub(super) fn end_of_words(stretches: &[Stretch]) -> Option<f64> {
+    let word = stretches.iter().rev().find_map(|stretch| stretch.words.last());
+    word.map(|word| word.end)
+        .or(stretches.last().map(|stretch| stretch.end))
 }
 
 #[cfg(test)]

@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use super::{
     Cancel, Options, PipelineError, Segment, WindowResult,
-    listener::Listener,
-    segments::{self, Stretch},
+    clips::Ahead,
+    invented::{self, Verdict},
+    listener::{Listener, Said},
+    peak::Whole,
+    segments::{self, Sliced, Stretch},
     speech::Speech,
 };
 use crate::{audio::SAMPLE_RATE, features::LogMel, model::Model};
@@ -16,7 +19,8 @@ use crate::{audio::SAMPLE_RATE, features::LogMel, model::Model};
 /// Above this temperature the text is not told to the next window.
 const WILD: f32 = 0.5;
 /// Frames of 10 ms in a second.
-const FRAMES_PER_SECOND: f64 = 100.0;
+const FRAMES_PER_SECOND: f64 = FRAME_RATE as f64;
+const FRAME_RATE: u32 = 100;
 
 /// The sequential long form over audio that arrives piece by piece.
 pub(super) struct Sequential<'m> {
@@ -24,9 +28,13 @@ pub(super) struct Sequential<'m> {
     /// Where somebody speaks, if that is asked for.
     speech: Option<Speech>,
     timestamp_begin: u32,
+    /// The clips that are still to come, in frames.
+    clips: Ahead,
     /// The greatest log-power of the whole audio where it is known before, otherwise of what has been heard so far.
     peak: Option<f64>,
     peak_so_far: f64,
+    /// Frames of the whole audio, once they are known.
+    content: Option<usize>,
     /// Samples from `begin` on.
     buffer: Vec<f32>,
     begin: usize,
@@ -42,7 +50,11 @@ pub(super) struct Sequential<'m> {
 }
 
 impl<'m> Sequential<'m> {
-    pub(super) fn new(model: &'m Model, options: &Options, peak: Option<f64>) -> Result<Self, PipelineError> {
+    pub(super) fn new(
+        model: &'m Model,
+        options: &Options,
+        whole: Option<Whole>,
+    ) -> Result<Self, PipelineError> {
         let listener = Listener::new(model, options)?;
         let timestamp_begin = model.config().tokens.timestamp_begin().ok_or_else(|| {
             PipelineError::InvalidOptions(
@@ -62,8 +74,10 @@ impl<'m> Sequential<'m> {
             listener,
             speech,
             timestamp_begin,
-            peak,
+            clips: Ahead::new(&options.clips, FRAME_RATE),
+            peak: whole.map(|whole| whole.peak),
             peak_so_far: f64::MIN,
+            content: whole.map(|whole| whole.frames),
             buffer: Vec::new(),
             begin: 0,
             seek: 0,
@@ -79,18 +93,37 @@ impl<'m> Sequential<'m> {
         cancel: &Cancel,
     ) -> Result<Vec<WindowResult>, PipelineError> {
         let mut results = Vec::new();
-        let frames = self.window_frames();
         for piece in samples.chunks(SAMPLE_RATE as usize) {
             self.buffer.extend_from_slice(piece);
             if let Some(speech) = &mut self.speech {
                 speech.push(piece)?;
             }
-            // A frame needs samples a little beyond it.
-            while self.begin + self.buffer.len() >= (self.seek + frames) * self.hop() + self.reach() {
-                results.push(self.window(frames, cancel)?);
+            loop {
+                let size = self.next_window();
+                // A frame needs samples a little beyond it.
+                if size == 0 || self.heard() < (self.seek + size) * self.hop() + self.reach() {
+                    break;
+                }
+                results.push(self.window(size, cancel)?);
             }
         }
         Ok(results)
+    }
+
+    /// Frames of the next window, if the audio does not end before; it begins at `seek`, where a clip goes on or the next one
+    /// begins. 0: there are no more clips.
+    fn next_window(&mut self) -> usize {
+        let Some(clip) = self.clips.at(self.seek) else {
+            self.go_to(self.heard() / self.hop());
+            return 0;
+        };
+        self.go_to(self.seek.max(clip.start));
+        self.window_frames().min(clip.end - self.seek)
+    }
+
+    /// Samples so far.
+    fn heard(&self) -> usize {
+        self.begin + self.buffer.len()
     }
 
     /// No more audio: transcribes what is left.
@@ -99,9 +132,14 @@ impl<'m> Sequential<'m> {
         if let Some(speech) = &mut self.speech {
             speech.finish()?;
         }
-        let content = (self.begin + self.buffer.len()) / self.hop();
-        while self.seek < content {
-            results.push(self.window(self.window_frames().min(content - self.seek), cancel)?);
+        let content = self.heard() / self.hop();
+        self.content = Some(content);
+        loop {
+            let size = self.next_window().min(content.saturating_sub(self.seek));
+            if size == 0 {
+                break;
+            }
+            results.push(self.window(size, cancel)?);
         }
         Ok(results)
     }
@@ -127,29 +165,20 @@ impl<'m> Sequential<'m> {
                 self.listener.settle(code);
             }
         }
-        let mut said = self.listener.hear(&features, &self.told, cancel)?;
+        let window = self.listener.encode(&features, cancel)?;
+        let mut said = self.listener.hear(window, &self.told, cancel)?;
         self.listener.settle(&said.language);
         if self.listener.no_speech(&said.tokens) {
             return Ok(self.pass(size));
         }
         let sliced = segments::slice(&said.tokens.ids, self.timestamp_begin, offset, size);
-        let mut stretches = sliced.stretches;
-        let mut next = self.seek + sliced.advance;
-        self.listener.time_words(
-            &mut said,
-            &mut stretches,
-            (offset, size),
-            self.last_speech,
-            cancel,
-        )?;
-        if self.listener.options.word_timestamps
-            && let Some(end) = end_of_words(&stretches)
-        {
-            if !sliced.single_ending && end > offset {
-                next = (end * FRAMES_PER_SECOND).round() as usize;
-            }
-            self.last_speech = end;
-        }
+        let (stretches, next) = self.by_words(&mut said, sliced, size, cancel)?;
+        // A window that leads nowhere is passed over, so that audio is never heard for ever.
+        let next = if next > self.seek { next } else { self.seek + size };
+        let Some(mut stretches) = stretches else {
+            self.go_to(next);
+            return Ok(self.result(vec![]));
+        };
         let model = self.listener.model;
         stretches.retain(|s| s.start != s.end && !model.vocabulary.text(&s.tokens).trim().is_empty());
         self.tell(&stretches, said.tokens.temperature);
@@ -161,10 +190,58 @@ impl<'m> Sequential<'m> {
                 segments.push(segment);
             }
         }
-        // A window that leads nowhere is passed over, so that audio is never heard for ever.
-        let most = self.seek + size;
-        self.go_to(if next > self.seek { next.min(most) } else { most });
+        self.go_to(next);
         Ok(self.result(segments))
+    }
+
+    /// The stretches of a window with their words, where those are asked for or needed, and the frame at which the next window
+    /// begins. `None`: the window's words are to be heard again from there.
+    fn by_words(
+        &mut self,
+        said: &mut Said<'m>,
+        sliced: Sliced,
+        size: usize,
+        cancel: &Cancel,
+    ) -> Result<(Option<Vec<Stretch>>, usize), PipelineError> {
+        let mut stretches = sliced.stretches;
+        let offset = self.seek as f64 / FRAMES_PER_SECOND;
+        let mut next = self.seek + sliced.advance;
+        let options = &self.listener.options;
+        if !options.word_timestamps && !self.listener.doubts() {
+            return Ok((Some(stretches), next));
+        }
+        let last_speech = self.last_speech;
+        self.listener
+            .time_words(said, &mut stretches, (offset, size), last_speech, cancel)?;
+        if let Some(last) = segments::end_of_words(&stretches).filter(|last| *last > offset)
+            && !sliced.single_ending
+        {
+            next = (last * FRAMES_PER_SECOND).round_ties_even() as usize;
+        }
+        if let Some(threshold) = options.hallucination_silence_threshold {
+            let window = invented::Window {
+                threshold: threshold.as_secs_f64(),
+                seek: self.seek,
+                size,
+                whole: self.window_frames(),
+                single_ending: sliced.single_ending,
+                last_speech,
+                content: self.content,
+            };
+            match window.judge(&stretches) {
+                Verdict::Keep(judged) => next = judged.unwrap_or(next),
+                Verdict::Cut { keep, next: judged } => {
+                    stretches.truncate(keep);
+                    next = judged;
+                }
+                Verdict::Again(judged) => return Ok((None, judged)),
+            }
+        }
+        self.last_speech = segments::end_of_words(&stretches).unwrap_or(last_speech);
+        if !options.word_timestamps {
+            stretches.iter_mut().for_each(|stretch| stretch.words.clear());
+        }
+        Ok((Some(stretches), next))
     }
 
     /// The features of the next `size` frames.
@@ -187,9 +264,13 @@ impl<'m> Sequential<'m> {
         self.result(vec![])
     }
 
+    /// Not beyond the end of the clip, nor of the audio.
     fn go_to(&mut self, seek: usize) {
+        let end = self.clips.at(self.seek).map_or(usize::MAX, |clip| clip.end);
+        let seek = seek.min(end).min(self.content.unwrap_or(usize::MAX));
         self.seek = seek;
         let keep = (seek * self.hop()).saturating_sub(self.reach()).max(self.begin);
+        // Audio that comes later and is not to be heard is dropped as it comes.
         let drop = (keep - self.begin).min(self.buffer.len());
         self.buffer.drain(..drop);
         self.begin += drop;
@@ -239,13 +320,6 @@ impl<'m> Sequential<'m> {
     fn window_frames(&self) -> usize {
         self.listener.model.config().features.frames()
     }
-}
-
-/// Where the last word ends; without words, where the last stretch does.
-fn end_of_words(stretches: &[Stretch]) -> Option<f64> {
-    let word = stretches.iter().rev().find_map(|stretch| stretch.words.last());
-    word.map(|word| word.end)
-        .or(stretches.last().map(|stretch| stretch.end))
 }
 
 /// The sample at a place relative to sample `centre` of audio of which `buffer` holds the part from `begin` on. Before its

@@ -22,6 +22,8 @@ pub struct Segment {
     pub start: Duration,
     /// From the start of the audio; never before `start`.
     pub end: Duration,
+    /// The channel in which it was said, from 1; `None`: the channels were mixed.
+    pub channel: Option<u16>,
     /// Where its window begins, in frames of 10 ms from the start of the audio.
     pub seek: usize,
     /// The words, trimmed.
@@ -45,9 +47,10 @@ pub struct Segment {
 pub struct Transcript {
     /// The segments' texts joined ([`crate::text::join`]).
     pub text: String,
-    /// In order of time, not overlapping.
+    /// In order of time; those of one channel do not overlap.
     pub segments: Vec<Segment>,
-    /// The code of the language given or detected; empty when there was no speech to tell it from.
+    /// The code of the language given or detected, of several channels that of the first with words; empty when there was no
+    /// speech to tell it from.
     pub language: String,
     /// Length of the audio.
     pub audio_duration: Duration,
@@ -62,4 +65,14 @@ pub struct WindowResult {
     pub language: String,
     /// All audio up to here is accounted for.
     pub end_offset: Duration,
+}
+
+impl WindowResult {
+    /// The same, said in this channel.
+    pub(crate) fn of(mut self, channel: Option<u16>) -> Self {
+        self.segments
+            .iter_mut()
+            .for_each(|segment| segment.channel = channel);
+        self
+    }
 }

@@ -4,12 +4,12 @@
 //! decoder does not show where it looks gets words spread over their stretch by their length instead.
 
 use super::{
-    Cancel, PipelineError,
+    Cancel, PipelineError, Punctuation,
     segments::{Stretch, Timing},
 };
 use crate::{
-    decoder::{Decoder, Prompt, floats},
-    model::Model,
+    decoder::{Decoder, Prompt},
+    model::{Engine, Model},
 };
 
 mod align;
@@ -17,14 +17,13 @@ mod align;
 /// The longest median word that is believed, in seconds.
 const LONGEST_MEDIAN: f64 = 0.7;
 const SENTENCE_ENDS: &str = ".。!！?？";
-const PREPENDED: &str = "\"'“¿([{-";
-const APPENDED: &str = "\"'.。,，!！?？:：”)]}、";
 
 /// One window whose words are to be timed.
 pub(super) struct Window<'a> {
     pub(super) model: &'a Model,
     /// Language of the words; empty for a model of one.
     pub(super) language: &'a str,
+    pub(super) punctuation: &'a Punctuation,
     /// The prompt without timestamps and without what was said before.
     pub(super) prompt: &'a Prompt,
     /// Frames of 10 ms that are audio and not padding.
@@ -54,9 +53,15 @@ pub(super) fn add(
     match look(window, decoder, &all, cancel)? {
         Some(looked) => {
             let mut timings = timings(words, &looked, window.offset);
-            place(&mut timings, stretches, &texts, window.last_speech);
+            place(
+                &mut timings,
+                stretches,
+                &texts,
+                window.punctuation,
+                window.last_speech,
+            );
         }
-        None => spread(words, stretches, &texts),
+        None => spread(words, stretches, &texts, window.punctuation),
     }
     Ok(())
 }
@@ -68,6 +73,14 @@ struct Looked {
     probabilities: Vec<f32>,
 }
 
+/// Whether the model shows where it looks, so that its words have times and probabilities of their own.
+pub(super) fn seen(model: &Model) -> bool {
+    match &model.engine {
+        Engine::Own(_) => true,
+        Engine::Exported(exported) => exported.cache.shows_attention(),
+    }
+}
+
 /// `None`: the model does not show where it looks.
 fn look(
     window: &Window<'_>,
@@ -76,10 +89,7 @@ fn look(
     cancel: &Cancel,
 ) -> Result<Option<Looked>, PipelineError> {
     let model = window.model;
-    if model.cache.next_attention.is_empty() || model.cache.first_attention.is_empty() {
-        return Ok(None);
-    }
-    let (end, heads) = (model.config.tokens.end, model.alignment_heads());
+    let end = model.config.tokens.end;
     let prompt = window.prompt.tokens();
     let positions = (window.frames / 2).min(model.config.sizes.encoder_positions);
     // A text that fills the decoder leaves no room for the prompt without timestamps; its last words go untimed together.
@@ -96,34 +106,22 @@ fn look(
         .collect();
     let mut rows = Vec::new();
     let mut probabilities = Vec::new();
-    let mut sequence = None;
-    for (i, &token) in read.iter().enumerate() {
-        cancel.check()?;
-        let sequence = match &mut sequence {
-            None => sequence.insert(decoder.first(token)?),
-            Some(sequence) => {
-                decoder.step(sequence, token)?;
-                sequence
-            }
-        };
-        let mut row = Vec::new();
-        for &(layer, head) in &heads {
-            let weights = floats(&sequence.attention()[layer])
-                .map_err(|e| PipelineError::Engine(crate::model::graph::one_line(&e)))?;
-            let begin = head * model.config.sizes.encoder_positions;
-            row.push(align::renormalised(
-                weights.get(begin..begin + positions).unwrap_or_default(),
-            ));
-        }
-        rows.push(row);
-        if let Some(&next) = read.get(i + 1).filter(|_| i + 1 >= prompt.len())
+    let shown = decoder.watch(&read, cancel, |look| {
+        let weights = look.weights.iter();
+        rows.push(
+            weights
+                .map(|weights| align::renormalised(&weights[..positions.min(weights.len())]))
+                .collect::<Vec<_>>(),
+        );
+        if let Some(&next) = read.get(rows.len()).filter(|_| rows.len() >= prompt.len())
             && next != end
         {
-            probabilities.push(align::probability(
-                &sequence.scores()[..end as usize],
-                next as usize,
-            ));
+            let scores = &look.scores[..look.scores.len().min(end as usize)];
+            probabilities.push(align::probability(scores, next as usize));
         }
+    })?;
+    if !shown {
+        return Ok(None);
     }
     probabilities.resize(text.len(), 0.0);
     let from = prompt.len().saturating_sub(1);
@@ -167,14 +165,21 @@ fn median_duration(timings: &[Timing]) -> Option<f64> {
 }
 
 /// Gives the words to their stretches.
-fn place(timings: &mut [Timing], stretches: &mut [Stretch], texts: &[Vec<u32>], mut last_speech: f64) {
+fn place(
+    timings: &mut [Timing],
+    stretches: &mut [Stretch],
+    texts: &[Vec<u32>],
+    punctuation: &Punctuation,
+    mut last_speech: f64,
+) {
     let known = median_duration(timings);
     let median = known.unwrap_or(0.0).min(LONGEST_MEDIAN);
     let longest = median * 2.0;
     if known.is_some() {
         shorten_at_sentence_ends(timings, longest);
     }
-    merge_punctuation(timings);
+    merge_punctuation(timings, punctuation);
+    let hundredths = |seconds: f64| (seconds * 100.0).round() / 100.0;
     let mut rest = timings.iter();
     for (stretch, text) in stretches.iter_mut().zip(texts) {
         let (mut saved, mut words) = (0, Vec::new());
@@ -182,7 +187,11 @@ fn place(timings: &mut [Timing], stretches: &mut [Stretch], texts: &[Vec<u32>], 
             let Some(timing) = rest.next() else { break };
             saved += timing.tokens.len();
             if !timing.text.is_empty() {
-                words.push(timing.clone());
+                words.push(Timing {
+                    start: hundredths(timing.start),
+                    end: hundredths(timing.end),
+                    ..timing.clone()
+                });
             }
         }
         fit(&mut words, stretch, median, last_speech);
@@ -241,10 +250,10 @@ fn fit(words: &mut [Timing], stretch: &mut Stretch, median: f64, last_speech: f6
 }
 
 /// Opening punctuation joins the word after it, closing punctuation the one before it.
-fn merge_punctuation(timings: &mut [Timing]) {
+fn merge_punctuation(timings: &mut [Timing], marks: &Punctuation) {
     let mut following = timings.len().saturating_sub(1);
     for i in (0..following).rev() {
-        if timings[i].text.starts_with(' ') && PREPENDED.contains(timings[i].text.trim()) {
+        if timings[i].text.starts_with(' ') && marks.prepended.contains(timings[i].text.trim()) {
             let previous = std::mem::take(&mut timings[i].text);
             timings[following].text.insert_str(0, &previous);
             let tokens = std::mem::take(&mut timings[i].tokens);
@@ -255,7 +264,7 @@ fn merge_punctuation(timings: &mut [Timing]) {
     }
     let mut previous = 0;
     for i in 1..timings.len() {
-        if !timings[previous].text.ends_with(' ') && APPENDED.contains(timings[i].text.as_str()) {
+        if !timings[previous].text.ends_with(' ') && marks.appended.contains(timings[i].text.as_str()) {
             let text = std::mem::take(&mut timings[i].text);
             timings[previous].text.push_str(&text);
             let tokens = std::mem::take(&mut timings[i].tokens);
@@ -267,7 +276,12 @@ fn merge_punctuation(timings: &mut [Timing]) {
 }
 
 /// Without attention: each word takes the part of its stretch that its letters are of the stretch's.
-fn spread(words: Vec<(String, Vec<u32>)>, stretches: &mut [Stretch], texts: &[Vec<u32>]) {
+fn spread(
+    words: Vec<(String, Vec<u32>)>,
+    stretches: &mut [Stretch],
+    texts: &[Vec<u32>],
+    punctuation: &Punctuation,
+) {
     let mut timings: Vec<Timing> = words
         .into_iter()
         .map(|(text, tokens)| Timing {
@@ -276,7 +290,7 @@ fn spread(words: Vec<(String, Vec<u32>)>, stretches: &mut [Stretch], texts: &[Ve
             ..Timing::default()
         })
         .collect();
-    merge_punctuation(&mut timings);
+    merge_punctuation(&mut timings, punctuation);
     let mut rest = timings.into_iter();
     for (stretch, text) in stretches.iter_mut().zip(texts) {
         let (mut saved, mut words) = (0, Vec::new());
@@ -324,12 +338,20 @@ mod tests {
     #[test]
     fn punctuation_joins_its_word() {
         let mut timings = ["He", " said", " \"", "yes", ",", " no", ".", "\""].map(|t| word(t, 0.0, 1.0));
-        merge_punctuation(&mut timings);
+        let usual = Punctuation::default();
+        merge_punctuation(&mut timings, &usual);
         assert_eq!(texts(&timings), ["He", " said", " \"yes,", " no.\""]);
-        merge_punctuation(&mut []);
+        merge_punctuation(&mut [], &usual);
         let mut alone = [word(".", 0.0, 0.1)];
-        merge_punctuation(&mut alone);
+        merge_punctuation(&mut alone, &usual);
         assert_eq!(texts(&alone), ["."]);
+        let own = Punctuation {
+            prepended: "#".to_owned(),
+            appended: "%".to_owned(),
+        };
+        let mut timings = [" #", "5", "%", " no", "."].map(|t| word(t, 0.0, 1.0));
+        merge_punctuation(&mut timings, &own);
+        assert_eq!(texts(&timings), [" #5%", " no", "."]);
     }
 
     #[test]
@@ -345,7 +367,13 @@ mod tests {
             tokens: vec![1; 7],
             ..Stretch::default()
         }];
-        place(&mut timings, &mut stretches, &[vec![1; 7]], 0.0);
+        place(
+            &mut timings,
+            &mut stretches,
+            &[vec![1; 7]],
+            &Punctuation::default(),
+            0.0,
+        );
         let words = &stretches[0].words;
         assert_eq!(words[0].text, " one.");
         assert!(
@@ -369,7 +397,7 @@ mod tests {
             (" seven".to_owned(), vec![2]),
             (".".to_owned(), vec![3]),
         ];
-        spread(words, &mut stretches, &[vec![1, 2, 3]]);
+        spread(words, &mut stretches, &[vec![1, 2, 3]], &Punctuation::default());
         let words = &stretches[0].words;
         assert_eq!(words.len(), 2);
         assert_eq!((words[0].start, words[1].end), (1.0, 3.0));

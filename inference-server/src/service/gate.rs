@@ -57,7 +57,7 @@ pub(super) async fn gate(
         };
     };
     let time = time_allowed(api, request.headers(), transcriber.settings());
-    let call = Call::begin(transcriber.metrics().clone(), api, request.headers(), time);
+    let call = transcriber.begin(api, request.headers(), time);
     let (id, deadline) = (call.request_id().to_owned(), call.deadline());
     let place = match transcriber
         .authenticate(request.headers())

@@ -3,8 +3,8 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use crate::{
-    audio::StreamEncoding,
-    pipeline::{self, LiveOptions, Options},
+    audio::{Channels, StreamEncoding},
+    pipeline::{self, Clip, Decoding, LiveOptions, Options},
     proto,
     status::{Failure, Field},
 };
@@ -24,6 +24,15 @@ pub(super) fn options(
         temperatures,
         long_form,
         voice_activity_detection,
+        separate_channels,
+        clips,
+        chunk_silence,
+        hallucination_silence_threshold,
+        carry_initial_prompt,
+        condition_on_previous_text,
+        prepended_punctuation,
+        appended_punctuation,
+        decoding,
     } = config.unwrap_or_default();
     let mut options = defaults.clone();
     if !language.is_empty() {
@@ -57,27 +66,123 @@ pub(super) fn options(
         Some(false) => options.vad = None,
         _ => {}
     }
+    match separate_channels {
+        Some(true) => options.channels = Channels::Each,
+        Some(false) => options.channels = Channels::Mix,
+        None => {}
+    }
+    if !clips.is_empty() {
+        options.clips = clips.into_iter().map(clip).collect::<Result<_, _>>()?;
+    }
+    if chunk_silence.is_some() {
+        // None at all is how a request says that it wants none, whatever the server's default.
+        options.chunk_silence = time("chunk_silence", chunk_silence)?.filter(|time| !time.is_zero());
+    }
+    if let Some(threshold) = time("hallucination_silence_threshold", hallucination_silence_threshold)? {
+        options.hallucination_silence_threshold = Some(threshold);
+    }
+    let context = &mut options.context;
     if !initial_prompt.is_empty() {
-        options.context.initial_prompt = Some(initial_prompt);
+        context.initial_prompt = Some(initial_prompt);
     }
     if !hotwords.is_empty() {
-        options.context.hotwords = Some(hotwords);
+        context.hotwords = Some(hotwords);
     }
+    set(&mut context.carry_initial_prompt, carry_initial_prompt);
+    set(
+        &mut context.condition_on_previous_text,
+        condition_on_previous_text,
+    );
+    set(&mut options.punctuation.prepended, prepended_punctuation);
+    set(&mut options.punctuation.appended, appended_punctuation);
     if beam_size != 0 {
         options.decoding.beam_size = usize::try_from(beam_size).unwrap_or(usize::MAX);
     }
     if !temperatures.is_empty() {
         options.decoding.temperatures = temperatures;
     }
+    if let Some(decoding) = decoding {
+        how(decoding, &mut options.decoding)?;
+    }
     Ok(options)
+}
+
+/// The same for a stream, which cannot be heard in part.
+pub(super) fn stream_options(
+    config: Option<proto::TranscriptionConfig>,
+    defaults: &Options,
+) -> Result<Options, Failure> {
+    let options = options(config, defaults)?;
+    if options.clips.is_empty() {
+        Ok(options)
+    } else {
+        Err(Failure::invalid(
+            "clips",
+            "clips are parts of a whole recording; of a stream, send only the audio that is to be transcribed",
+        ))
+    }
+}
+
+/// What a request says of how tokens are searched for.
+fn how(config: proto::DecodingConfig, decoding: &mut Decoding) -> Result<(), Failure> {
+    let proto::DecodingConfig {
+        patience,
+        length_penalty,
+        best_of,
+        compression_ratio_threshold,
+        logprob_threshold,
+        no_speech_threshold,
+        seed,
+        suppress_tokens,
+        suppress_blank,
+        max_initial_timestamp,
+        max_new_tokens,
+    } = config;
+    let number = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+    set(&mut decoding.patience, patience);
+    set(&mut decoding.best_of, best_of.map(number));
+    set(&mut decoding.seed, seed);
+    set(&mut decoding.suppress_blank, suppress_blank);
+    set(&mut decoding.length_penalty, length_penalty.map(Some));
+    set(
+        &mut decoding.compression_ratio_threshold,
+        compression_ratio_threshold.map(Some),
+    );
+    set(&mut decoding.logprob_threshold, logprob_threshold.map(Some));
+    set(&mut decoding.no_speech_threshold, no_speech_threshold.map(Some));
+    set(
+        &mut decoding.max_new_tokens,
+        max_new_tokens.map(|n| Some(number(n))),
+    );
+    if let Some(latest) = time("max_initial_timestamp", max_initial_timestamp)? {
+        decoding.max_initial_timestamp = Some(latest);
+    }
+    if !suppress_tokens.is_empty() {
+        decoding.suppress_tokens = suppress_tokens.into_iter().map(i64::from).collect();
+    }
+    Ok(())
+}
+
+fn set<T>(option: &mut T, said: Option<T>) {
+    if let Some(said) = said {
+        *option = said;
+    }
+}
+
+fn clip(clip: proto::Clip) -> Result<Clip, Failure> {
+    Ok(Clip {
+        start: time("clips", clip.start)?.unwrap_or_default(),
+        end: time("clips", clip.end)?,
+    })
+}
+
+fn time(field: &str, time: Option<prost_types::Duration>) -> Result<Option<Duration>, Failure> {
+    let valid = time.map(Duration::try_from).transpose();
+    valid.map_err(|_| Failure::invalid(field, format!("{field} must be a time of 0 or more")))
 }
 
 /// What a stream wants to hear of early.
 pub(super) fn live(config: &proto::StreamingConfig) -> Result<LiveOptions, Failure> {
-    let time = |field: &str, time: Option<prost_types::Duration>| {
-        let valid = time.map(Duration::try_from).transpose();
-        valid.map_err(|_| Failure::invalid(field, format!("{field} must be a time of 0 or more")))
-    };
     let silence = time("utterance_silence", config.utterance_silence)?;
     if let Some(silence) = silence.filter(|silence| !UTTERANCE_SILENCE.contains(silence)) {
         return Err(Failure::invalid(
@@ -170,6 +275,8 @@ mod tests {
     fn every_field_of_a_request_has_its_place() {
         let said = options(
             Some(proto::TranscriptionConfig {
+                language: String::new(),
+                task: 0,
                 word_timestamps: Some(true),
                 initial_prompt: "Digits.".into(),
                 hotwords: "niner".into(),
@@ -177,7 +284,30 @@ mod tests {
                 temperatures: vec![0.0, 0.5],
                 long_form: proto::LongForm::Sequential.into(),
                 voice_activity_detection: Some(false),
-                ..Default::default()
+                separate_channels: Some(true),
+                clips: vec![proto::Clip {
+                    start: seconds(1.5),
+                    end: None,
+                }],
+                chunk_silence: seconds(2.0),
+                hallucination_silence_threshold: seconds(0.5),
+                carry_initial_prompt: Some(true),
+                condition_on_previous_text: Some(false),
+                prepended_punctuation: Some("(".into()),
+                appended_punctuation: Some(")".into()),
+                decoding: Some(proto::DecodingConfig {
+                    patience: Some(2.0),
+                    length_penalty: Some(0.5),
+                    best_of: Some(3),
+                    compression_ratio_threshold: Some(3.0),
+                    logprob_threshold: Some(-2.0),
+                    no_speech_threshold: Some(0.5),
+                    seed: Some(9),
+                    suppress_tokens: vec![-1, 5],
+                    suppress_blank: Some(false),
+                    max_initial_timestamp: seconds(0.5),
+                    max_new_tokens: Some(7),
+                }),
             }),
             &Options::default(),
         )
@@ -190,21 +320,72 @@ mod tests {
         };
         expected.context.initial_prompt = Some("Digits.".into());
         expected.context.hotwords = Some("niner".into());
-        expected.decoding.beam_size = 4;
-        expected.decoding.temperatures = vec![0.0, 0.5];
+        expected.channels = Channels::Each;
+        expected.clips = vec![Clip {
+            start: Duration::from_millis(1500),
+            end: None,
+        }];
+        expected.chunk_silence = Some(Duration::from_secs(2));
+        expected.hallucination_silence_threshold = Some(Duration::from_millis(500));
+        expected.context.carry_initial_prompt = true;
+        expected.context.condition_on_previous_text = false;
+        expected.punctuation.prepended = "(".into();
+        expected.punctuation.appended = ")".into();
+        expected.decoding = Decoding {
+            temperatures: vec![0.0, 0.5],
+            beam_size: 4,
+            patience: 2.0,
+            best_of: 3,
+            length_penalty: Some(0.5),
+            compression_ratio_threshold: Some(3.0),
+            logprob_threshold: Some(-2.0),
+            no_speech_threshold: Some(0.5),
+            seed: 9,
+            suppress_tokens: vec![-1, 5],
+            suppress_blank: false,
+            max_initial_timestamp: Some(Duration::from_millis(500)),
+            max_new_tokens: Some(7),
+        };
         assert_eq!(said, expected);
+        let no_silence = proto::TranscriptionConfig {
+            chunk_silence: seconds(0.0),
+            separate_channels: Some(false),
+            ..Default::default()
+        };
+        let undone = options(Some(no_silence), &expected).unwrap();
+        assert_eq!((undone.chunk_silence, undone.channels), (None, Channels::Mix));
+    }
+
+    #[test]
+    fn a_stream_has_no_clips_and_times_are_not_negative() {
+        let config = |start| proto::TranscriptionConfig {
+            clips: vec![proto::Clip {
+                start: seconds(start),
+                end: None,
+            }],
+            ..Default::default()
+        };
+        let defaults = Options::default();
+        assert!(options(Some(config(1.0)), &defaults).is_ok());
+        for refused in [
+            stream_options(Some(config(1.0)), &defaults),
+            options(Some(config(-1.0)), &defaults),
+        ] {
+            match refused {
+                Err(Failure::InvalidArgument { field, .. }) => {
+                    assert_eq!(field, Field::Named("clips".into()))
+                }
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     #[test]
     fn an_utterance_ends_by_default_where_words_come_early() {
         let config = |interim_results, utterance_silence: Option<f64>| {
-            let seconds = |seconds: f64| prost_types::Duration {
-                seconds: seconds as i64,
-                nanos: (seconds.fract() * 1e9) as i32,
-            };
             live(&proto::StreamingConfig {
                 interim_results,
-                utterance_silence: utterance_silence.map(seconds),
+                utterance_silence: utterance_silence.and_then(seconds),
                 ..Default::default()
             })
             .map(|live| live.utterance_silence)
@@ -260,6 +441,13 @@ mod tests {
                 other => panic!("{encoding} {rate} {channels}: {other:?}"),
             }
         }
+    }
+
+    fn seconds(seconds: f64) -> Option<prost_types::Duration> {
+        Some(prost_types::Duration {
+            seconds: seconds as i64,
+            nanos: (seconds.fract() * 1e9) as i32,
+        })
     }
 
     fn encoding_of(config: proto::StreamingConfig) -> Result<StreamEncoding, Failure> {

@@ -30,8 +30,20 @@ pub(super) fn transcript(
     })
 }
 
-/// News of a stream.
-pub(super) fn update(update: Update) -> Result<proto::StreamingTranscribeResponse, Failure> {
+/// News of a stream, or of one channel of it.
+pub(super) fn update(
+    update: Update,
+    channel: Option<u16>,
+) -> Result<proto::StreamingTranscribeResponse, Failure> {
+    let mut message = of_update(update)?;
+    message.channel = channel.unwrap_or(0).into();
+    for segment in &mut message.segments {
+        segment.channel = message.channel;
+    }
+    Ok(message)
+}
+
+fn of_update(update: Update) -> Result<proto::StreamingTranscribeResponse, Failure> {
     let speech = |event: proto::SpeechEvent, at| {
         Ok(proto::StreamingTranscribeResponse {
             end_offset: Some(duration(at)?),
@@ -135,6 +147,7 @@ fn segment(segment: pipeline::Segment) -> Result<proto::Segment, Failure> {
         temperature,
         compression_ratio,
         tokens,
+        channel,
         seek: _,
     } = segment;
     Ok(proto::Segment {
@@ -147,6 +160,7 @@ fn segment(segment: pipeline::Segment) -> Result<proto::Segment, Failure> {
         temperature,
         compression_ratio,
         tokens,
+        channel: channel.unwrap_or(0).into(),
     })
 }
 

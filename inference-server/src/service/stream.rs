@@ -16,7 +16,7 @@ use tonic::{Status, Streaming};
 
 use crate::{
     admission::Place,
-    audio::AudioStream,
+    audio::ChannelStream,
     call::Call,
     pipeline::{Cancel, Conversation, Update},
     proto::{
@@ -55,10 +55,13 @@ pub(super) async fn begin(
         limit,
     };
     let config = first(inbound.next().await?)?;
+    let (encoding, live) = (request::encoding(&config)?, request::live(&config)?);
+    let options = request::stream_options(config.transcription, &settings.options)?;
     let session = Session {
-        audio: AudioStream::new(request::encoding(&config)?, settings.max_audio_duration)?,
-        live: request::live(&config)?,
-        options: request::options(config.transcription, &settings.options)?,
+        stages: call.stages().clone(),
+        audio: ChannelStream::new(encoding, options.channels, settings.max_audio_duration)?,
+        live,
+        options,
     };
     let model = transcriber.model()?;
     // Options that the model cannot follow are refused before the stream waits.
@@ -116,9 +119,9 @@ impl Peer for Link {
         }
     }
 
-    fn send(&mut self, updates: Vec<Update>) -> Result<(), Failure> {
+    fn send(&mut self, channel: Option<u16>, updates: Vec<Update>) -> Result<(), Failure> {
         for update in updates {
-            let message = response::update(update)?;
+            let message = response::update(update, channel)?;
             let until = self.inbound.deadline.min(Instant::now() + self.inbound.patience);
             Handle::current().block_on(async {
                 tokio::select! {

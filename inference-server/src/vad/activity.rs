@@ -4,6 +4,7 @@ use super::{
     Detector, FRAME, VadError,
     detector::{CONTEXT, STATE, WINDOW},
 };
+use crate::stages::{self, Stage};
 
 /// What the detector has heard of one stream: 3.3 kB, however long the stream.
 #[derive(Clone)]
@@ -33,6 +34,7 @@ impl Activity {
     /// Returns a probability for each frame that is now complete: the `i`-th of a stream is about the samples
     /// `i * FRAME..(i + 1) * FRAME`. How the samples are cut makes no difference. After an error the stream is over.
     pub fn push(&mut self, mut samples: &[f32]) -> Result<Vec<f32>, VadError> {
+        let _timed = stages::enter(Stage::Vad);
         let mut probabilities = Vec::with_capacity((self.filled + samples.len()) / FRAME);
         let mut running = self.detector.start()?;
         while !samples.is_empty() {

@@ -30,13 +30,13 @@ class Server:
             said = json.loads(line)
             if said["message"] == "listening":
                 self.address = said["http"]
+                self.url = f"http{'s' if said['tls'] else ''}://{self.address}"
             if said["message"] == "ready":
                 break
         else:
             raise RuntimeError("the server ended before it was ready")
         # Nobody reads on, and a full pipe would stop it.
         self.drain = subprocess.Popen(["cat"], stdin=self.process.stderr, stdout=subprocess.DEVNULL)
-        self.url = f"http://{self.address}"
 
     def metric(self, name):
         with urllib.request.urlopen(f"{self.url}/metrics") as answer:
@@ -70,6 +70,21 @@ class Server:
 def server():
     """The server that most tests use."""
     started = Server()
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="session")
+def secure(tmp_path_factory):
+    """A server with TLS, and the certificate to trust."""
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = folder / "tls.crt", folder / "tls.key"
+    names = "subjectAltName=IP:127.0.0.1"
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    make += ["-subj", "/CN=parlance", "-addext", names, "-keyout", key, "-out", cert]
+    subprocess.run(make, check=True, capture_output=True)
+    started = Server("--tls-cert", str(cert), "--tls-key", str(key))
+    started.certificate = cert
     yield started
     started.stop()
 

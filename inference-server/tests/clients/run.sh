@@ -14,6 +14,7 @@ CACHE=$PARLANCE_CACHE/clients
 
 need chromium has chromium
 need fonts-dejavu-core test -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf
+need openssl has openssl
 need python3-venv python3 -c 'import ensurepip'
 install_missing
 
@@ -31,7 +32,7 @@ cmp -s "$HERE/requirements.txt" "$CACHE/venv/requirements.txt" ||
 if [ -z "${PARLANCE_SERVER:-}" ]; then
   cd "$REPO_DIR"
   # Both programs, as make builds them: one alone has other features of shared crates, and builds them all again.
-  cargo build --release --locked -p operator -p inference-server
+  cargo build --release --locked -p operator -p inference-server -p kubectl-parlance
   PARLANCE_SERVER=${CARGO_TARGET_DIR:-$REPO_DIR/target}/release/parlance-server
 fi
 CHROMIUM=$(command -v chromium)

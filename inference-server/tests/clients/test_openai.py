@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import ssl
 
 import openai
 import pytest
@@ -35,6 +36,28 @@ def create(client):
         )
 
     return call
+
+
+# --- over TLS ---
+
+
+def test_https_and_wss_work_as_http_and_ws_do(secure):
+    trusting = ssl.create_default_context(cafile=secure.certificate)
+    url = f"{secure.url}/v1"
+    assert url.startswith("https:")
+    with openai.OpenAI(
+        base_url=url, api_key="any", max_retries=0, http_client=openai.DefaultHttpxClient(verify=trusting)
+    ) as made:
+        with (SAMPLES / NAME).open("rb") as file:
+            assert made.audio.transcriptions.create(model="whisper-1", file=file).text == SAID
+        options = {"ssl": trusting}
+        with made.realtime.connect(
+            extra_query={"intent": "transcription"}, websocket_connection_options=options
+        ) as connection:
+            assert connection.recv().type == "session.created"
+    with openai.OpenAI(base_url=url, api_key="any", max_retries=0) as distrusting:
+        with pytest.raises(openai.APIConnectionError):
+            distrusting.models.list()
 
 
 # --- formats of the answer ---

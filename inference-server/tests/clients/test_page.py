@@ -90,7 +90,7 @@ class Visit:
     def check(self):
         """Nothing went wrong, and nobody else was asked."""
         assert self.faults == []
-        own = ("http://" + self.server.address, "ws://" + self.server.address, "blob:")
+        own = (self.server.url, self.server.url.replace("http", "ws", 1), "blob:")
         assert [url for url in self.requests if not url.startswith(own)] == []
 
 
@@ -360,6 +360,22 @@ def test_what_is_said_into_the_microphone_is_written(visit):
     # And to be transcribed again, as a file.
     tab.page.click("#again")
     expect(tab.state()).to_have_text(re.compile("^1 segment .* english"))
+
+
+def test_the_page_and_its_session_work_over_tls(browser, secure):
+    tab = Visit(browser, secure, ignore_https_errors=True).open()
+    tab.page.fill("#language", "en")
+    tab.page.click("#speak")
+    stop = tab.page.get_by_role("button", name="Stop")
+    expect(stop).to_be_enabled()
+    # Words while somebody speaks come by the session, and by nothing else.
+    expect(tab.segments()).to_have_count(1)
+    stop.click()
+    expect(tab.state()).to_have_text(re.compile("^1 segment"))
+    heard(tab)
+    assert any(url.startswith("wss://") for url in tab.requests), tab.requests
+    tab.check()
+    tab.context.close()
 
 
 class Session:

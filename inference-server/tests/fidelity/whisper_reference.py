@@ -1,117 +1,25 @@
 """Writes what openai/whisper's own `transcribe` says of long audio: segments, seeks, words, with several settings.
 
     python whisper_reference.py MODEL_DIR AUDIO_DIR OUT_DIR [--checkpoint HF_DIR] [--seconds 130]
-    python whisper_reference.py MODEL_DIR AUDIO_DIR OUT_DIR [--checkpoint HF_DIR] --beams 5
 
-With `--beams` it searches a window of each input that reference.py has written to OUT_DIR instead: OUT_DIR/NAME/beams.json.
+In: an exported model; the committed samples, put end to end with pauses into two minutes. Out: OUT_DIR/{pcm.npy,long.json}.
 
-In: an exported model, whose weights (or those of the checkpoint) are given to openai/whisper's model class; the committed samples, put end to end with pauses into two minutes. Out: OUT_DIR/NAME/{pcm.npy,long.json}.
-
-Everything is decoded at temperature 0: what is drawn at random cannot be compared. A model with a vocabulary of its own
-gets a tokenizer of its own, made of the model's files; the lists of suppressed tokens are those of its generation_config.
+Everything is decoded at temperature 0: what is drawn at random cannot be compared; see drawn.py.
 """
 
 import argparse
-import functools
 import json
 import pathlib
-import re
+import time
 
 import numpy as np
-import onnx
 import soundfile
-import tiktoken
 import torch
 import whisper
-import whisper.tokenizer
-from onnx import numpy_helper
-from safetensors.torch import load_file
-from whisper.model import ModelDimensions, Whisper
+
+from whisper_model import prepare
 
 RATE = 16000
-PATTERN = r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
-RENAMED = [
-    ("embed_tokens", "token_embedding"), ("decoder.embed_positions.weight", "decoder.positional_embedding"),
-    ("encoder.embed_positions.weight", "encoder.positional_embedding"), ("layers", "blocks"), ("fc1", "mlp.0"), ("fc2", "mlp.2"),
-    ("final_layer_norm", "mlp_ln"), ("encoder_attn_layer_norm", "cross_attn_ln"), ("self_attn_layer_norm", "attn_ln"),
-    ("encoder_attn", "cross_attn"), ("self_attn", "attn"), ("q_proj", "query"), ("k_proj", "key"), ("v_proj", "value"), ("out_proj", "out"),
-    ("encoder.layer_norm", "encoder.ln_post"), ("decoder.layer_norm", "decoder.ln"),
-]  # fmt: skip
-
-
-def renamed(name):
-    for theirs, ours in RENAMED:
-        name = name.replace(theirs, ours)
-    return name
-
-
-def weights(folder):
-    """The weights by openai/whisper's names. A matrix has lost its name in the export; the node that multiplies by it has it."""
-    found = {}
-    for half, file in (("encoder.", "encoder_model"), ("decoder.", "decoder_model")):
-        graph = onnx.load(folder / f"{file}.onnx").graph
-        arrays = {i.name: numpy_helper.to_array(i) for i in graph.initializer}
-        named = {n: x for n, x in arrays.items() if "::" not in n}
-        for node in graph.node:
-            matrix = next((arrays[i] for i in node.input if i in arrays), None)
-            if node.op_type == "MatMul" and matrix is not None:
-                named[node.name.strip("/").replace("/", ".").removesuffix(".MatMul") + ".weight"] = matrix.T
-        for name, array in named.items():
-            name = name.removeprefix("model.").removeprefix(half)
-            if array.dtype == np.float32 and array.ndim and name.split(".")[0] in ("conv1", "conv2", "layers", "layer_norm", "embed_positions", "embed_tokens"):
-                found[renamed(half + name)] = torch.from_numpy(array.copy())
-    return found
-
-
-class Model(Whisper):
-    """openai/whisper tells languages by the size of the vocabulary; a small vocabulary has them all the same."""
-
-    is_multilingual = True
-    num_languages = 99
-
-
-def checkpoint_weights(folder):
-    """The same, from a checkpoint of transformers."""
-    loaded = load_file(folder / "model.safetensors")
-    return {renamed(k.removeprefix("model.")): v for k, v in loaded.items() if "proj_out" not in k and "encoder.embed_positions" not in k}
-
-
-def load(folder, checkpoint):
-    config, generation = (json.loads((folder / f"{n}.json").read_text()) for n in ("config", "generation_config"))
-    dims = ModelDimensions(
-        n_mels=config["num_mel_bins"], n_audio_ctx=config["max_source_positions"], n_audio_state=config["d_model"],
-        n_audio_head=config["encoder_attention_heads"], n_audio_layer=config["encoder_layers"], n_vocab=config["vocab_size"],
-        n_text_ctx=config["max_target_positions"], n_text_state=config["d_model"],
-        n_text_head=config["decoder_attention_heads"], n_text_layer=config["decoder_layers"],
-    )  # fmt: skip
-    model = (Whisper if dims.n_vocab > 51000 else Model)(dims)
-    missing, unexpected = model.load_state_dict(checkpoint_weights(checkpoint) if checkpoint else weights(folder), strict=False)
-    # The encoder's positions are sines, the same for all; the export folds them into a constant.
-    assert (missing, unexpected) == (["encoder.positional_embedding"], []), (missing, unexpected)
-    heads = generation.get("alignment_heads")
-    if heads:
-        mask = torch.zeros(dims.n_text_layer, dims.n_text_head, dtype=torch.bool)
-        for layer, head in heads:
-            mask[layer, head] = True
-        model.register_buffer("alignment_heads", mask.to_sparse(), persistent=False)
-    return model.eval(), generation
-
-
-def own_tokenizer(folder):
-    """The checkpoint's vocabulary as a tiktoken encoding, for whisper.tokenizer."""
-    vocabulary = json.loads((folder / "vocab.json").read_text())
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    byte_of = {chr(b): b for b in printable}
-    byte_of |= {chr(256 + i): b for i, b in enumerate(b for b in range(256) if b not in printable)}
-    ranks = {bytes(byte_of[c] for c in t): i for t, i in vocabulary.items() if not re.fullmatch(r"<\|.*\|>", t)}
-    added = json.loads((folder / "added_tokens.json").read_text())
-    special = added | {t: i for t, i in vocabulary.items() if re.fullmatch(r"<\|.*\|>", t)}
-    return tiktoken.Encoding(name="own", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens=special)
-
-
-def suppress_blank(self, blank, logits, tokens):
-    if tokens.shape[1] == self.sample_begin:
-        logits[:, blank] = -np.inf
 
 
 def long_audio(folder):
@@ -135,20 +43,14 @@ SETTINGS = {
     "words": {"word_timestamps": True},
     "strict": {"no_speech_threshold": 0.2, "logprob_threshold": -0.2},
     "translate": {"task": "translate", "language": "de"},
-}
-
-
-def beams(model, generation, folder, size):
-    """A beam search without timestamps over one window, as long as the model's `max_length` lets it be."""
-    length = generation["max_length"] - (4 if generation["is_multilingual"] else 2)
-    options = whisper.DecodingOptions(
-        beam_size=size, without_timestamps=True, fp16=False, sample_len=length, suppress_tokens=generation["suppress_tokens"], language="en"
-    )
-    for name in json.loads((folder / "inputs.json").read_text()):
-        sound = whisper.pad_or_trim(np.load(folder / name / "pcm.npy"))
-        said = whisper.decode(model, whisper.log_mel_spectrogram(sound, model.dims.n_mels), options)
-        (folder / name / "beams.json").write_text(json.dumps({"beam_size": size, "tokens": said.tokens, "avg_logprob": said.avg_logprob}))
-        print(f"{name}: {size} beams, {said.tokens}", flush=True)
+    "doubtful": {"word_timestamps": True, "hallucination_silence_threshold": 1.0, "condition_on_previous_text": False, "sample_len": 24},
+    "sceptical": {"word_timestamps": True, "hallucination_silence_threshold": 0.1, "sample_len": 24, "language": "en"},
+    "clips": {"clip_timestamps": "1,5,7.3,20.5,21,26.02,38", "condition_on_previous_text": False, "language": "en"},
+    "limited": {
+        "word_timestamps": True, "sample_len": 9, "max_initial_timestamp": 6.0, "suppress_blank": False, "suppress_tokens": [-1, 300, 310, 320],
+        "prepend_punctuations": "", "append_punctuations": "?", "condition_on_previous_text": False,
+    },
+}  # fmt: skip
 
 
 def main():
@@ -157,14 +59,9 @@ def main():
         p.add_argument(name, type=pathlib.Path)
     p.add_argument("--checkpoint", type=pathlib.Path)
     p.add_argument("--seconds", type=int, default=130)
-    p.add_argument("--beams", type=int)
     a = p.parse_args()
-    model, generation = load(a.model, a.checkpoint)
-    encoding = own_tokenizer(a.model)
-    whisper.tokenizer.get_encoding = lambda *_, **__: encoding
-    whisper.decoding.SuppressBlank.apply = functools.partialmethod(suppress_blank, generation["begin_suppress_tokens"])
-    if a.beams:
-        return beams(model, generation, a.out, a.beams)
+    torch.set_num_threads(1)  # a model as small as these gains nothing from more
+    model, generation, options = prepare(a.model, a.checkpoint)
     a.out.mkdir(parents=True, exist_ok=True)
     sound = long_audio(a.audio)[: a.seconds * RATE]
     np.save(a.out / "pcm.npy", sound)
@@ -172,14 +69,15 @@ def main():
     _, languages = whisper.detect_language(model, whisper.pad_or_trim(mel, 3000), whisper.tokenizer.get_tokenizer(True))
     results = {"languages": languages, "settings": {}}
     for name, settings in SETTINGS.items():
-        said = model.transcribe(
-            sound, temperature=0.0, fp16=False, verbose=None, suppress_tokens=generation.get("suppress_tokens") or [],
-            max_initial_timestamp=generation["max_initial_timestamp_index"] * 0.02,
-            **({"compression_ratio_threshold": None} | settings),
-        )  # fmt: skip
+        began = time.process_time()
+        given = {"compression_ratio_threshold": None, "verbose": None} | options | settings
+        # -1 stands for what the model names, and not for a list of openai/whisper's own.
+        given["suppress_tokens"] = [t for s in given["suppress_tokens"] for t in (options["suppress_tokens"] if s == -1 else [s])]
+        said = model.transcribe(sound, **given)
         segments = [s for s in said["segments"] if s["text"].strip()]
         results["settings"][name] = {"language": said["language"], "settings": settings, "segments": segments}
-        print(f"{name}: {len(segments)} segments, {len({s['seek'] for s in segments})} windows, {said['text'][:90]!r}", flush=True)
+        windows = len({s["seek"] for s in segments})
+        print(f"{name}: {len(segments)} segments, {windows} windows, {time.process_time() - began:.0f} s, {said['text'][:90]!r}", flush=True)
     (a.out / "long.json").write_text(json.dumps(results, indent=1))
 
 

@@ -7,6 +7,7 @@ use inference_server::{
     proto::{TranscribeResponse, transcription_client::TranscriptionClient},
     run::{Config, load_model},
     service,
+    traces::Traces,
     transcriber::Transcriber,
 };
 use tonic::{Code, Request};
@@ -114,8 +115,12 @@ async fn bytes_that_are_no_message_are_an_invalid_argument() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deadline_that_passes_in_the_queue_leaves_it() {
     let config = config();
-    let transcriber = Arc::new(Transcriber::new(config.settings.clone(), Admission::new(1, 1)));
-    transcriber.ready(load_model(&config).unwrap(), Duration::ZERO);
+    let transcriber = Arc::new(Transcriber::new(
+        config.settings.clone(),
+        Admission::new(1, 1),
+        Traces::default(),
+    ));
+    transcriber.ready(load_model(&config).unwrap(), Duration::ZERO, None);
     let routes = service::routes(&transcriber, &HealthReporter::new()).unwrap();
     let mut client = TranscriptionClient::new(routes);
     let holder = transcriber.enter().unwrap().permit(Duration::ZERO).await;
@@ -283,8 +288,12 @@ async fn a_clip_does_not_wait_for_the_end_of_a_long_recording() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_whose_workers_never_come_back_says_so() {
     let config = config();
-    let transcriber = Arc::new(Transcriber::new(config.settings.clone(), Admission::new(1, 1)));
-    transcriber.ready(load_model(&config).unwrap(), Duration::ZERO);
+    let transcriber = Arc::new(Transcriber::new(
+        config.settings.clone(),
+        Admission::new(1, 1),
+        Traces::default(),
+    ));
+    transcriber.ready(load_model(&config).unwrap(), Duration::ZERO, None);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let router = inference_server::http::router(transcriber.clone());

@@ -7,6 +7,7 @@ use std::{
 };
 
 use inference_server::{
+    model::Precision,
     pipeline::Options,
     proto::{
         AudioEncoding, StreamingConfig, StreamingTranscribeRequest, StreamingTranscribeResponse,
@@ -45,9 +46,12 @@ pub fn config() -> Config {
         model_name: None,
         digest: None,
         dtype: None,
+        precision: Precision::Auto,
         threads: 1,
         grpc_addr: ([127, 0, 0, 1], 0).into(),
         http_addr: ([127, 0, 0, 1], 0).into(),
+        tls: None,
+        otlp_endpoint: None,
         settings: Settings {
             options: Options::default(),
             timeout: hour,

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
 };
 
@@ -34,7 +34,7 @@ impl Answer {
     }
 }
 
-async fn read(mut stream: TcpStream) -> Answer {
+async fn read(mut stream: impl AsyncRead + Unpin) -> Answer {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await.unwrap();
     let split = bytes
@@ -60,7 +60,11 @@ pub async fn get(address: SocketAddr, path: &str) -> Answer {
 }
 
 async fn exchange(address: SocketAddr, method: &str, path: &str) -> Answer {
-    let mut stream = TcpStream::connect(address).await.unwrap();
+    ask(TcpStream::connect(address).await.unwrap(), method, path).await
+}
+
+/// Asks over a connection of any kind.
+pub async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, method: &str, path: &str) -> Answer {
     let head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     read(stream).await
@@ -107,7 +111,12 @@ impl Upload {
         self.send_to(address, "/v1/audio/transcriptions").await
     }
 
-    async fn send_to(mut self, address: SocketAddr, path: &str) -> TcpStream {
+    async fn send_to(self, address: SocketAddr, path: &str) -> TcpStream {
+        let stream = TcpStream::connect(address).await.unwrap();
+        self.send_over(stream, path).await
+    }
+
+    async fn send_over<S: AsyncWrite + Unpin>(mut self, mut stream: S, path: &str) -> S {
         self.form.extend(b"--XX--\r\n");
         let head = format!(
             "POST {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {}\r\n\
@@ -115,11 +124,15 @@ impl Upload {
             self.form.len(),
             self.head
         );
-        let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(head.as_bytes()).await.unwrap();
         stream.write_all(&self.form).await.unwrap();
         stream
     }
+}
+
+/// Sends a form over a connection of any kind.
+pub async fn post_over(stream: impl AsyncRead + AsyncWrite + Unpin, upload: Upload) -> Answer {
+    read(upload.send_over(stream, "/v1/audio/transcriptions").await).await
 }
 
 pub async fn post(address: SocketAddr, upload: Upload) -> Answer {
@@ -442,4 +455,44 @@ async fn metrics_parse_and_tell_the_model_and_what_was_done() {
         text.contains("parlance_model_info{name=\"whisper-nano-digits\",digest=\"sha256:"),
         "{text}"
     );
+}
+
+/// Kind and name of each metric that docs/observability.md describes as the server's, as `counter parlance_x_total`.
+fn described() -> Vec<String> {
+    let page = include_str!("../../../docs/observability.md");
+    let (_, rest) = page.split_once("## Metrics of the server").unwrap();
+    let rest = rest.split("\n## ").next().unwrap();
+    let rows = rest.lines().filter_map(|line| line.strip_prefix("| `"));
+    let mut found: Vec<String> = rows
+        .map(|row| {
+            let name = row.split(['`', '{']).next().unwrap();
+            let kind = row.split('|').nth(1).unwrap().trim();
+            format!("{kind} {name}")
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+#[tokio::test]
+async fn the_page_describes_every_metric_and_no_other() {
+    let mut config = config();
+    config.settings.max_message_size = 1 << 20;
+    let serving = Serving::start(config).await;
+    post(serving.http, Upload::of(&sample("three-digits-16k.wav").0)).await;
+    let too_large = post(serving.http, Upload::of(&vec![0; 2 << 20])).await;
+    assert_eq!(too_large.status, 413);
+    let text = get(serving.http, "/metrics").await.text();
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let mut exported: Vec<String> = types
+        .map(|line| {
+            let (name, kind) = line.split_once(' ').unwrap();
+            let total = if kind == "counter" { "_total" } else { "" };
+            format!("{kind} {name}{total}")
+        })
+        .collect();
+    // Only with TLS: `tls.rs` looks at it.
+    exported.push("gauge parlance_tls_certificate_expiry_timestamp_seconds".to_owned());
+    exported.sort();
+    assert_eq!(exported, described());
 }

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)] // clippy allows it in the tests themselves, not in what they share
 
 mod bounds;
+mod certificates;
+mod channels;
 mod grpc;
 mod harness;
 mod http;
@@ -11,3 +13,5 @@ mod page;
 mod process;
 mod realtime;
 mod streaming;
+mod tls;
+mod traces;

@@ -11,20 +11,25 @@ use serde_json::Value;
 use crate::harness::{OpenStream, client, eventually, file_config, sample, words};
 use crate::http::get;
 
-fn binary() -> Command {
+pub fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_parlance-server"));
     command.env_clear();
     command
 }
 
 /// A server process; killed when the test fails.
-struct Process {
+pub struct Process {
     child: Child,
     log: BufReader<ChildStderr>,
 }
 
 impl Process {
     fn serve() -> Self {
+        Self::serve_with(|command| command)
+    }
+
+    /// With flags or an environment of its own.
+    pub fn serve_with(configure: impl FnOnce(&mut Command) -> &mut Command) -> Self {
         let addresses = ["--grpc-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0"];
         let mut command = binary();
         command
@@ -32,13 +37,13 @@ impl Process {
             .args(addresses)
             .args(["--log-format", "json", "--timeout", "1h"]);
         command.args(["--drain-timeout", "1h"]).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        let mut child = configure(&mut command).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         Process { child, log }
     }
 
     /// The next log line with the message.
-    fn line(&mut self, message: &str) -> Value {
+    pub fn line(&mut self, message: &str) -> Value {
         loop {
             let mut line = String::new();
             assert_ne!(
@@ -53,13 +58,19 @@ impl Process {
         }
     }
 
-    fn addresses(&mut self) -> (SocketAddr, SocketAddr) {
+    pub fn addresses(&mut self) -> (SocketAddr, SocketAddr) {
         let line = self.line("listening");
         let address = |name: &str| line[name].as_str().unwrap().parse().unwrap();
         (address("grpc"), address("http"))
     }
 
-    fn terminate(&self) {
+    /// Waits until it has left by itself.
+    pub async fn ended(&mut self) {
+        eventually("it leaves", async || self.child.try_wait().unwrap().is_some()).await;
+        assert!(self.child.wait().unwrap().success());
+    }
+
+    pub fn terminate(&self) {
         let killed = Command::new("kill")
             .args(["-TERM", &self.child.id().to_string()])
             .status()
@@ -98,8 +109,7 @@ async fn sigterm_makes_it_unready_lets_the_stream_finish_and_exits_with_zero() {
         .unwrap();
     assert_eq!(words(&results), said);
     drop(client);
-    eventually("it leaves", async || process.child.try_wait().unwrap().is_some()).await;
-    assert!(process.child.wait().unwrap().success());
+    process.ended().await;
 
     let line = process.line("request");
     assert_eq!(
@@ -115,7 +125,8 @@ async fn sigterm_makes_it_unready_lets_the_stream_finish_and_exits_with_zero() {
     process.line("stopped");
 }
 
-fn fails(command: &mut Command) -> String {
+/// Its last words, when it ends with exit code 1.
+pub fn fails(command: &mut Command) -> String {
     let Output {
         status,
         stdout,

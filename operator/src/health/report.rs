@@ -2,6 +2,8 @@
 //!
 //! In: pods. Out: digest, size and number of files, or what was wrong. Pure. The words are those of `parlance-server fetch`.
 
+use std::time::Duration;
+
 use crds::condition::Reason;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 use serde::Deserialize;
@@ -60,6 +62,21 @@ pub fn verified<'a>(pods: impl IntoIterator<Item = &'a Pod>) -> Option<ModelRepo
         Some((succeeded.finished_at.as_ref().map(|time| time.0), report))
     });
     reports.max_by_key(|(at, _)| *at).map(|(_, report)| report)
+}
+
+/// How long the newest container took that put its model in place and verified it.
+pub fn fetch_time<'a>(pods: impl IntoIterator<Item = &'a Pod>) -> Option<Duration> {
+    let times = pods.into_iter().filter_map(|pod| {
+        let ended = model_container(pod)?.state.as_ref()?.terminated.as_ref()?;
+        let succeeded = (ended.exit_code == 0).then_some(ended)?;
+        let (from, to) = (
+            succeeded.started_at.as_ref()?.0,
+            succeeded.finished_at.as_ref()?.0,
+        );
+        Some((to, to.duration_since(from)))
+    });
+    let (_, took) = times.max_by_key(|(to, _)| *to)?;
+    Duration::try_from(took).ok()
 }
 
 /// What is wrong when that container ended badly.

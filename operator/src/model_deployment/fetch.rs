@@ -6,6 +6,7 @@ use crds::ModelDeployment;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::Client;
 
+use crate::kinds::Kinds;
 use crate::names::Owner;
 use crate::observe::{self, Observed};
 
@@ -19,13 +20,18 @@ pub struct Fetched {
 }
 
 /// Reads the cluster.
-pub async fn fetch(model: &ModelDeployment, owner: &Owner, client: &Client) -> Result<Fetched, kube::Error> {
+pub async fn fetch(
+    model: &ModelDeployment,
+    owner: &Owner,
+    client: &Client,
+    kinds: &Kinds,
+) -> Result<Fetched, kube::Error> {
     let wants_gpu = model
         .spec
         .serving
         .as_ref()
         .is_some_and(|serving| serving.gpu.is_some());
-    let observed = observe::observe(client, owner, wants_gpu).await?;
+    let observed = observe::observe(client, kinds, owner, wants_gpu).await?;
     let claim = match &model.spec.model.source.persistent_volume_claim {
         Some(source) => observe::get(client, &owner.namespace, &source.claim_name).await?,
         None => None,

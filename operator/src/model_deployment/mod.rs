@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crds::ModelDeployment;
+use crds::condition::MODEL_CACHED;
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 
@@ -19,6 +20,7 @@ use crate::conditions;
 use crate::context::Context;
 use crate::downloads;
 pub use crate::error::Error;
+use crate::health::report;
 use crate::names::{Kind, Owner, PAUSED};
 use status::Outcome;
 
@@ -44,7 +46,7 @@ async fn look_after(model: &ModelDeployment, context: &Context) -> Result<Action
         return Ok(Action::await_change());
     }
     // With a client: read.
-    let mut fetched = fetch::fetch(model, &owner, &context.client)
+    let mut fetched = fetch::fetch(model, &owner, &context.client, &context.kinds)
         .await
         .map_err(Error::Fetch)?;
     fetched.observed.download = context.downloads.of(&owner, &fetched.observed.pods).await;
@@ -77,14 +79,19 @@ async fn look_after(model: &ModelDeployment, context: &Context) -> Result<Action
         }
     };
     let next = status::status(model, &fetched, &outcome, status::now());
-    let ready = conditions::holds(&next.conditions, crds::condition::READY);
+    let at_rest = conditions::at_rest(&next.conditions);
     status::publish(model, &next, outcome.changes(), context)
         .await
         .map_err(Error::Status)?;
+    if conditions::became(status::conditions(model), &next.conditions, MODEL_CACHED)
+        && let Some(took) = report::fetch_time(&fetched.observed.pods)
+    {
+        context.metrics.fetched(KIND, took);
+    }
     outcome.into_result()?;
     context.succeeded(&owner);
-    // Watches tell of most changes; nodes, StorageClasses and warnings are looked up again while something is awaited.
-    let soon = match (ready, fetched.observed.download) {
+    // Watches tell of most changes; nodes, StorageClasses, warnings and missing kinds are looked up again while something is awaited.
+    let soon = match (at_rest, fetched.observed.download) {
         (true, _) => Duration::from_secs(300),
         (false, Some(_)) => downloads::PERIOD,
         (false, None) => Duration::from_secs(30),

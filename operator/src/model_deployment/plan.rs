@@ -110,14 +110,9 @@ pub fn plan(
                 ..mount
             };
             let name = model_child(&owner.name);
-            Some(WorkloadPlan::new(
-                owner,
-                name,
-                owner.name.clone(),
-                served,
-                serving,
-                default_image,
-            )?)
+            let workload =
+                WorkloadPlan::new(owner, name, owner.name.clone(), served, serving, default_image)?;
+            Some(workload.with_kinds(&fetched.observed.offered))
         }
         None => None,
     };

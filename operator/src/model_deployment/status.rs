@@ -17,6 +17,7 @@ use super::plan::{self, Plan};
 use crate::apply::{self, Change};
 use crate::conditions::{self, State};
 use crate::context::Context;
+use crate::health::lacks::lacks;
 use crate::health::{self, Finding, Rollout, Symptoms};
 use crate::names::{COMPONENT, Owner, model_child};
 use crate::publish::{self, Transition};
@@ -101,7 +102,7 @@ pub fn status(
     ModelDeploymentStatus {
         observed_generation: model.meta().generation,
         phase: Some(phase(&state, serves)),
-        message: Some(state.headline().message),
+        message: Some(state.message()),
         conditions: state.conditions(conditions(model), model.meta().generation, &now),
         download: fetched.observed.download.clone().filter(|_| report.is_none()),
         // What was verified before is told until something newer is: it may still be served.
@@ -159,12 +160,17 @@ fn state(model: &ModelDeployment, fetched: &Fetched, outcome: &Outcome, owner: &
         }
         (Some(_), _) => None,
     };
+    let serving = model.spec.serving.as_ref();
+    let lacks = serving
+        .map(|serving| lacks(serving, "spec.serving", &fetched.observed.offered))
+        .unwrap_or_default();
     let good_news = match &rollout {
         Some(rollout) => rollout.sentence(),
         None => "the model is verified and can be named in modelRef".into(),
     };
     State {
         findings,
+        lacks,
         awaited,
         digest,
         rollout,

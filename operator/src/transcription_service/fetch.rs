@@ -6,6 +6,7 @@ use crds::{ModelDeployment, TranscriptionService};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::Client;
 
+use crate::kinds::Kinds;
 use crate::names::{Owner, model_child};
 use crate::observe::{self, Observed};
 
@@ -25,8 +26,9 @@ pub async fn fetch(
     service: &TranscriptionService,
     owner: &Owner,
     client: &Client,
+    kinds: &Kinds,
 ) -> Result<Fetched, kube::Error> {
-    let observed = observe::observe(client, owner, service.spec.serving.gpu.is_some()).await?;
+    let observed = observe::observe(client, kinds, owner, service.spec.serving.gpu.is_some()).await?;
     let model = match &service.spec.model_ref {
         Some(reference) => observe::get(client, &owner.namespace, &reference.name).await?,
         None => None,

@@ -83,7 +83,8 @@ pub fn plan(
         mount,
         &service.spec.serving,
         default_image,
-    )?;
+    )?
+    .with_kinds(&fetched.observed.offered);
     Ok(Plan { cache, workload })
 }
 

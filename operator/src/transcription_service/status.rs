@@ -17,6 +17,7 @@ use super::plan::{self, Plan, model_name};
 use crate::apply::{self, Change};
 use crate::conditions::State;
 use crate::context::Context;
+use crate::health::lacks::lacks;
 use crate::health::{self, Finding, Rollout, Symptoms, report};
 use crate::names::Owner;
 use crate::publish::{self, Transition};
@@ -103,7 +104,7 @@ pub fn status(
     TranscriptionServiceStatus {
         observed_generation: service.meta().generation,
         phase: Some(phase(&state)),
-        message: Some(state.headline().message),
+        message: Some(state.message()),
         conditions: state.conditions(conditions(service), service.meta().generation, &now),
         endpoint: live_service.map(endpoint),
         download: fetched.observed.download.clone(),
@@ -158,9 +159,11 @@ fn state(service: &TranscriptionService, fetched: &Fetched, outcome: &Outcome, o
             Some(Finding::new(Reason::RollingOut, sentence))
         }
     };
+    let lacks = lacks(&service.spec.serving, "spec", &fetched.observed.offered);
     let good_news = rollout.as_ref().map(Rollout::sentence).unwrap_or_default();
     State {
         findings,
+        lacks,
         awaited,
         digest,
         rollout,
@@ -227,7 +230,8 @@ fn source(service: &TranscriptionService, fetched: &Fetched) -> Option<String> {
 
 fn phase(state: &State) -> ServicePhase {
     match () {
-        () if state.is_ready() => ServicePhase::Ready,
+        () if state.is_ready() && state.lacks.is_empty() => ServicePhase::Ready,
+        () if state.is_ready() => ServicePhase::Degraded,
         () if !state.findings.is_empty() && state.serves() => ServicePhase::Degraded,
         () if state.waits_for_others() && !state.serves() => ServicePhase::Pending,
         () if !state.findings.is_empty() => ServicePhase::Failed,

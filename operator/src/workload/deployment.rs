@@ -47,6 +47,7 @@ pub fn deployment(plan: &WorkloadPlan) -> Deployment {
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
                     labels: Some(pod_labels(plan)),
+                    annotations: pod_annotations(plan),
                     ..Default::default()
                 }),
                 spec: Some(pod(plan)),
@@ -73,6 +74,17 @@ fn pod_labels(plan: &WorkloadPlan) -> BTreeMap<String, String> {
     let mut labels = plan.owner.labels(Component::Server);
     labels.extend([plan.model.label()]);
     labels
+}
+
+/// Where a Prometheus that looks for annotations finds the metrics.
+fn pod_annotations(plan: &WorkloadPlan) -> Option<BTreeMap<String, String>> {
+    let port = HTTP_PORT.to_string();
+    let pairs = [("scrape", "true"), ("port", &port), ("path", "/metrics")];
+    plan.monitoring.annotations.then(|| {
+        pairs
+            .map(|(key, value)| (format!("prometheus.io/{key}"), value.to_string()))
+            .into()
+    })
 }
 
 fn pod(plan: &WorkloadPlan) -> PodSpec {
@@ -204,6 +216,7 @@ fn asked_for(flags: &ServerFlags) -> impl Iterator<Item = String> {
     let temperatures: Vec<String> = flags.temperatures.iter().map(f64::to_string).collect();
     let temperatures = Some(temperatures.join(",")).filter(|list| !list.is_empty());
     [
+        ("precision", written(flags.precision)),
         ("long-form", written(flags.long_form)),
         ("vad", written(vad.map(|vad| vad.enabled))),
         ("vad-threshold", written(vad.and_then(|vad| vad.threshold))),

@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crds::serving::{Disruption, LongForm, Profile, Serving, Task, Vad};
+use crds::serving::{Disruption, LongForm, Precision, Profile, Serving, Task, Vad};
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use super::{Budget, Image, ModelMount, Replicas, ServerFlags, VadFlags, WorkloadPlan, profile};
+use super::{
+    Budget, Image, ModelMount, MonitoringPlan, Replicas, ServerFlags, VadFlags, WorkloadPlan, profile,
+};
 use crate::duration;
 use crate::names::Owner;
 use crate::quantity;
@@ -90,6 +92,11 @@ impl WorkloadPlan {
             server: server_flags(serving)?,
             endpoint: serving.endpoint.type_,
             disruption: budget(serving.disruption.as_ref(), &replicas),
+            monitoring: serving
+                .monitoring
+                .as_ref()
+                .map(MonitoringPlan::from)
+                .unwrap_or_default(),
             replicas,
         })
     }
@@ -167,6 +174,12 @@ fn server_flags(serving: &Serving) -> Result<ServerFlags, SpecError> {
     let spec = &serving.transcription;
     Ok(ServerFlags {
         threads: serving.threads,
+        precision: serving.precision.map(|precision| match precision {
+            Precision::Auto => "auto",
+            Precision::F32 => "f32",
+            Precision::Bf16 => "bf16",
+            Precision::Int8 => "int8",
+        }),
         language: spec.language.clone(),
         task: match spec.task {
             Task::Transcribe => "transcribe",

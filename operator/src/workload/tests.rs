@@ -230,6 +230,8 @@ fn a_flag_comes_only_with_its_field() {
         let one = arguments(&plan(json!({"transcription": {field: value}})));
         assert_eq!(one, [usual.clone(), vec![flag.to_string()]].concat(), "{field}");
     }
+    let precise = arguments(&plan(json!({"precision": "int8"})));
+    assert_eq!(precise, [usual, vec!["--precision=int8".to_string()]].concat());
 }
 
 #[test]

@@ -42,13 +42,19 @@ pub struct World {
     pub writes: Vec<Write>,
     pub events: Vec<Value>,
     pub refuse: Option<(String, u16, String)>,
+    /// Kinds of other projects by group and version, such as `monitoring.coreos.com/v1`.
+    pub offered: BTreeMap<String, Vec<String>>,
     version: u64,
 }
 
 /// A client of a new apiserver, and what is in that.
 pub fn start() -> (Client, Arc<Mutex<World>>) {
     let world = Arc::new(Mutex::new(World::default()));
-    let shared = world.clone();
+    (client(world.clone()), world)
+}
+
+/// A client of an apiserver in which this is.
+pub fn client(shared: Arc<Mutex<World>>) -> Client {
     let service = tower::service_fn(move |request: Request<Body>| {
         let world = shared.clone();
         async move {
@@ -64,7 +70,7 @@ pub fn start() -> (Client, Arc<Mutex<World>>) {
             Ok::<_, Infallible>(Response::builder().status(code).body(answer).unwrap())
         }
     });
-    (Client::new(service, "default"), world)
+    Client::new(service, "default")
 }
 
 impl World {
@@ -148,6 +154,9 @@ impl World {
             }
         }
         match method {
+            Method::GET if path.split('/').count() == 4 && path.starts_with("/apis/") => {
+                self.discover(&path[6..])
+            }
             Method::GET if self.objects.contains_key(path) => (200, self.objects[path].clone()),
             Method::GET if is_collection(path) => (200, self.list(path, &parameter("labelSelector"))),
             Method::GET => status(404, "not found"),
@@ -161,6 +170,19 @@ impl World {
             },
             other => panic!("{other} {path} is not expected"),
         }
+    }
+
+    /// The kinds of a group, as discovery tells them.
+    fn discover(&self, group_version: &str) -> (u16, Value) {
+        let Some(kinds) = self.offered.get(group_version) else {
+            return status(404, "the server could not find the requested resource");
+        };
+        let resource = |kind: &String| json!({"name": format!("{}s", kind.to_lowercase()), "singularName": "", "namespaced": true, "kind": kind, "verbs": []});
+        let resources: Vec<Value> = kinds.iter().map(resource).collect();
+        (
+            200,
+            json!({"kind": "APIResourceList", "groupVersion": group_version, "resources": resources}),
+        )
     }
 
     fn list(&self, path: &str, selector: &str) -> Value {
@@ -260,6 +282,7 @@ fn collection(plural: &str) -> String {
         "horizontalpodautoscalers" => "apis/autoscaling/v2",
         "poddisruptionbudgets" => "apis/policy/v1",
         "jobs" => "apis/batch/v1",
+        "podmonitors" | "prometheusrules" => "apis/monitoring.coreos.com/v1",
         "transcriptionservices" | "modeldeployments" => "apis/parlance.dev/v1alpha1",
         "storageclasses" => return "/apis/storage.k8s.io/v1/storageclasses".into(),
         "nodes" => return "/api/v1/nodes".into(),

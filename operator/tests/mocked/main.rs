@@ -4,6 +4,7 @@
 
 mod apiserver;
 mod model_deployment;
+mod monitoring;
 mod transcription_service;
 
 use std::sync::{Arc, Mutex};

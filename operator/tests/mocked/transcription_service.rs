@@ -14,7 +14,7 @@ fn with(mut spec: Value, field: &str, value: Value) -> Value {
 }
 
 /// The Deployment's pods are up.
-fn serve(scenario: &Scenario, replicas: i64) {
+pub(crate) fn serve(scenario: &Scenario, replicas: i64) {
     scenario.world().edit("deployments", "calls", |deployment| {
         deployment["status"] = json!({
             "observedGeneration": 1, "replicas": replicas, "updatedReplicas": replicas, "readyReplicas": replicas,

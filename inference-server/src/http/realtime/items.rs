@@ -165,6 +165,7 @@ mod tests {
         let segment = Segment {
             start: at(0),
             end: at(end),
+            channel: None,
             seek: 0,
             text: text.to_owned(),
             tokens: vec![],

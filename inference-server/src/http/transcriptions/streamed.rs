@@ -1,11 +1,20 @@
 //! `stream=true`: the words of each window as soon as it is final, as server-sent events of the OpenAI API.
 //! What fails before the first event is answered with its status; later it is an event with the error object.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-use axum::response::{
-    IntoResponse, Response,
-    sse::{Event, KeepAlive, Sse},
+use axum::{
+    http::StatusCode,
+    response::{
+        IntoResponse, Response,
+        sse::{Event, KeepAlive, Sse},
+    },
 };
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
@@ -70,10 +79,13 @@ async fn work(
     let file = std::mem::take(&mut form.file).into_source();
     let verbose = form.response_format == ResponseFormat::VerboseJson;
     let (windows, mut told) = (sender.clone(), Told::default());
+    let begun = Arc::new(AtomicBool::new(false));
+    let begins = begun.clone();
     let each = move |window: &WindowResult| {
         for event in told.window(window, verbose) {
             // Nobody listens: dropping the body has stopped the work already.
             let _ = windows.blocking_send(Message::Event(event));
+            begins.store(true, Ordering::Relaxed);
         }
     };
     let last = match transcriber
@@ -86,6 +98,9 @@ async fn work(
         }
         Err(failure) => {
             let request_id = call.request_id().to_owned();
+            if begun.load(Ordering::Relaxed) {
+                call.answered(StatusCode::OK);
+            }
             call.fail(&failure);
             Message::Failed { failure, request_id }
         }

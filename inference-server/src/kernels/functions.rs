@@ -1,0 +1,259 @@
+//! Functions of one row of numbers: soft-max, layer normalisation, GELU, sums. Each is compiled for every instruction set.
+
+use super::tile::Isa;
+
+/// Numbers that are worked on side by side: as many as the widest registers hold.
+const LANES: usize = 16;
+
+/// Gives a function one body for each instruction set.
+macro_rules! for_each_isa {
+    ($(#[$doc:meta])* $name:ident, $body:ident, ($($argument:ident: $type:ty),*) $(-> $result:ty)?) => {
+        $(#[$doc])*
+        pub fn $name(isa: Isa, $($argument: $type),*) $(-> $result)? {
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx2,fma")]
+            fn avx512($($argument: $type),*) $(-> $result)? { $body($($argument),*) }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            fn avx2($($argument: $type),*) $(-> $result)? { $body($($argument),*) }
+            match isa {
+                // Sound: `Isa` says that the machine has them.
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => unsafe { avx512($($argument),*) },
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => unsafe { avx2($($argument),*) },
+                #[allow(unreachable_patterns)]
+                _ => $body($($argument),*),
+            }
+        }
+    };
+}
+
+for_each_isa!(
+    /// Soft-max of a row, in place.
+    softmax, softmax_body, (row: &mut [f32])
+);
+for_each_isa!(
+    /// `(x - mean) / sqrt(variance + epsilon) * weight + bias`.
+    layer_norm, layer_norm_body, (x: &[f32], weight: &[f32], bias: &[f32], epsilon: f32, out: &mut [f32])
+);
+for_each_isa!(
+    /// `x / 2 * (1 + erf(x / sqrt(2)))`, in place.
+    gelu, gelu_body, (row: &mut [f32])
+);
+for_each_isa!(
+    /// Adds `other` to `row`.
+    add, add_body, (row: &mut [f32], other: &[f32])
+);
+for_each_isa!(
+    /// Sum of the products.
+    dot, dot_body, (a: &[f32], b: &[f32]) -> f32
+);
+for_each_isa!(
+    /// Adds `factor` times `other` to `row`.
+    add_times, add_times_body, (row: &mut [f32], factor: f32, other: &[f32])
+);
+
+for_each_isa!(
+    /// Numbers in eight bits, four a word, plus `offset`; returns their scale. Whole words only.
+    quantise, quantise_body, (row: &[f32], offset: i32, words: &mut [u32]) -> f32
+);
+for_each_isa!(
+    /// Numbers as bf16, two a word, rounded to the nearest. Whole words only.
+    round, round_body, (row: &[f32], words: &mut [u32])
+);
+
+#[inline(always)]
+fn quantise_body(row: &[f32], offset: i32, words: &mut [u32]) -> f32 {
+    let mut most = [0f32; LANES];
+    let (chunks, rest) = row.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (most, &x) in most.iter_mut().zip(chunk) {
+            let x = x.abs();
+            *most = if x > *most { x } else { *most };
+        }
+    }
+    let most = most
+        .into_iter()
+        .chain(rest.iter().map(|x| x.abs()))
+        .fold(0.0, f32::max);
+    let (scale, inverse) = if most > 0.0 {
+        (most / 127.0, 127.0 / most)
+    } else {
+        (0.0, 0.0)
+    };
+    let (fours, _) = row.as_chunks::<4>();
+    for (word, four) in words.iter_mut().zip(fours) {
+        // Sound: at most 127 in size, or zero where it is no number.
+        let number = |x: f32| {
+            (unsafe { finite(x * inverse).round_ties_even().to_int_unchecked::<i32>() } + offset) as u32
+                & 0xff
+        };
+        *word = number(four[0]) | number(four[1]) << 8 | number(four[2]) << 16 | number(four[3]) << 24;
+    }
+    scale
+}
+
+/// Within what eight bits hold, and zero for what is no number.
+#[inline(always)]
+fn finite(x: f32) -> f32 {
+    let x = if x > 127.0 { 127.0 } else { x };
+    let x = if x < -127.0 { -127.0 } else { x };
+    if x.is_nan() { 0.0 } else { x }
+}
+
+#[inline(always)]
+fn round_body(row: &[f32], words: &mut [u32]) {
+    let (pairs, _) = row.as_chunks::<2>();
+    for (word, pair) in words.iter_mut().zip(pairs) {
+        *word = bf16(pair[0]) | bf16(pair[1]) << 16;
+    }
+}
+
+/// The upper half of a number, rounded to the nearest, of two as near to the even one.
+#[inline(always)]
+pub(super) fn bf16(x: f32) -> u32 {
+    let bits = x.to_bits();
+    bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16
+}
+
+#[inline(always)]
+fn softmax_body(row: &mut [f32]) {
+    let mut most = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = row.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (most, &x) in most.iter_mut().zip(chunk) {
+            *most = if x > *most { x } else { *most };
+        }
+    }
+    let most = most.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max);
+    let (mut sums, mut sum) = ([0f32; LANES], 0f32);
+    let (chunks, rest) = row.as_chunks_mut::<LANES>();
+    for chunk in chunks {
+        for (sum, x) in sums.iter_mut().zip(chunk) {
+            *x = exp(*x - most);
+            *sum += *x;
+        }
+    }
+    for x in rest {
+        *x = exp(*x - most);
+        sum += *x;
+    }
+    let scale = 1.0 / (sum + sums.iter().sum::<f32>());
+    for x in row {
+        *x *= scale;
+    }
+}
+
+#[inline(always)]
+fn layer_norm_body(x: &[f32], weight: &[f32], bias: &[f32], epsilon: f32, out: &mut [f32]) {
+    let count = x.len() as f32;
+    let mean = sum(x, |x| x) / count;
+    let variance = sum(x, |x| (x - mean) * (x - mean)) / count;
+    let scale = 1.0 / (variance + epsilon).sqrt();
+    for (((out, &x), &weight), &bias) in out.iter_mut().zip(x).zip(weight).zip(bias) {
+        *out = (x - mean) * scale * weight + bias;
+    }
+}
+
+#[inline(always)]
+fn gelu_body(row: &mut [f32]) {
+    for x in row {
+        *x = 0.5 * *x * (1.0 + erf(*x * std::f32::consts::FRAC_1_SQRT_2));
+    }
+}
+
+#[inline(always)]
+fn add_body(row: &mut [f32], other: &[f32]) {
+    for (x, &y) in row.iter_mut().zip(other) {
+        *x += y;
+    }
+}
+
+#[inline(always)]
+fn add_times_body(row: &mut [f32], factor: f32, other: &[f32]) {
+    for (x, &y) in row.iter_mut().zip(other) {
+        *x += factor * y;
+    }
+}
+
+#[inline(always)]
+fn dot_body(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0f32; LANES];
+    let ((a, rest_of_a), (b, rest_of_b)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    for (a, b) in a.iter().zip(b) {
+        for i in 0..LANES {
+            sums[i] += a[i] * b[i];
+        }
+    }
+    let rest: f32 = rest_of_a.iter().zip(rest_of_b).map(|(a, b)| a * b).sum();
+    rest + sums.iter().sum::<f32>()
+}
+
+#[inline(always)]
+fn sum(row: &[f32], of: impl Fn(f32) -> f32) -> f32 {
+    let mut sums = [0f32; LANES];
+    let (chunks, rest) = row.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (sum, &x) in sums.iter_mut().zip(chunk) {
+            *sum += of(x);
+        }
+    }
+    let rest: f32 = rest.iter().map(|&x| of(x)).sum();
+    rest + sums.iter().sum::<f32>()
+}
+
+/// e^x for x from -87 to 88, and 0 below, with an error of two units in the last place.
+///
+/// Source: Cephes, `expf`: `x = n ln 2 + r`, a polynomial in r, and n as an exponent.
+#[inline(always)]
+fn exp(x: f32) -> f32 {
+    let tiny = x < -87.0;
+    let x = x.clamp(-87.0, 88.0);
+    let n = (x * std::f32::consts::LOG2_E).round_ties_even();
+    let r = x - n * 0.693_359_4 - n * -2.121_944_4e-4;
+    let mut p = 1.987_569_1e-4;
+    for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+        p = p * r + c;
+    }
+    let value = p * r * r + r + 1.0;
+    // Sound: n is between -126 and 127.
+    let power = f32::from_bits(((unsafe { n.to_int_unchecked::<i32>() } + 127) << 23) as u32);
+    if tiny { 0.0 } else { value * power }
+}
+
+/// The error function, with an error of a few units in the last place.
+///
+/// Source: Eigen, `generic_fast_erf_float`: a quotient of polynomials on [-4, 4], beyond which it is 1 in single precision.
+#[inline(always)]
+fn erf(x: f32) -> f32 {
+    let x = x.clamp(-4.0, 4.0);
+    let square = x * x;
+    let mut p = -2.726_142_3e-10;
+    for c in [
+        2.770_681_4e-8,
+        -2.101_024e-6,
+        -5.692_506_4e-5,
+        -7.349_906e-4,
+        -2.954_6e-3,
+        -1.609_603_3e-2,
+    ] {
+        p = p * square + c;
+    }
+    let mut q = -1.456_607_2e-5;
+    for c in [-2.133_740_5e-4, -1.682_827e-3, -7.373_329_4e-3, -1.426_474e-2] {
+        q = q * square + c;
+    }
+    x * p / q
+}
+
+#[cfg(test)]
+pub(super) mod reference {
+    //! The same for numbers one by one, to test against.
+    pub(in super::super) fn exp(x: f32) -> f32 {
+        super::exp(x)
+    }
+    pub(in super::super) fn erf(x: f32) -> f32 {
+        super::erf(x)
+    }
+}

@@ -1,0 +1,549 @@
+//! The weights of a Whisper in; its encoder and decoder as graphs of our own kernels out. The encoder also makes the keys and values
+//! that the decoder listens to; the decoder takes rows of many sequences at once.
+//!
+//! Source: Radford et al., "Robust speech recognition via large-scale weak supervision" (2022); layers as `transformers` has
+//! them (`modeling_whisper.py`).
+
+use std::{
+    iter,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tract_onnx::prelude::*;
+
+use super::{
+    Config, Sizes,
+    weights::{Map, Weights},
+};
+use crate::{
+    features::LogMel,
+    kernels::{
+        attention::Heads,
+        cache::Cache,
+        layers::{Convolution, LayerNorm, Linear, Memorise, SelfAttention},
+        matrix::Matrix,
+        operators::{Kernel, Machine, Operator},
+        tile::Format,
+        turn::{CachedAttention, CrossAttention, Hand, Memories, Pick, Turn},
+    },
+};
+
+/// A Whisper that runs on our own kernels.
+pub(crate) struct Whisper {
+    machine: Machine,
+    sizes: Sizes,
+    encoder: Arc<TypedRunnableModel>,
+    decoder: Arc<TypedRunnableModel>,
+    hand: Hand,
+    /// One run of the decoder at a time: its turn is in the hand.
+    running: Mutex<()>,
+    output: Arc<Matrix>,
+    tokens: Option<Vec<f32>>,
+    positions: Vec<f32>,
+}
+
+/// One sequence's part of a run of the decoder.
+pub(crate) struct Request {
+    /// What it has read.
+    pub(crate) cache: Cache,
+    /// What it listens to.
+    pub(crate) memories: Arc<Memories>,
+    /// What it reads now.
+    pub(crate) tokens: Vec<u32>,
+    /// The tokens after which the scores are wanted, by their place in `tokens`.
+    pub(crate) wanted: Vec<usize>,
+    /// Whether it is wanted where the decoder looks.
+    pub(crate) watch: bool,
+}
+
+/// What became of a [`Request`].
+pub(crate) struct Reply {
+    /// With the tokens.
+    pub(crate) cache: Cache,
+    /// For each token that was wanted one score a vocabulary entry.
+    pub(crate) scores: Vec<Vec<f32>>,
+    /// For each token the weights of the heads watched, over all positions; nothing unless it was watched.
+    pub(crate) attention: Vec<Vec<Vec<f32>>>,
+}
+
+/// The two protobufs that hold all weights, and where they are from.
+pub(super) struct Sources<'a> {
+    pub(super) encoder: Weights<'a>,
+    pub(super) decoder: Weights<'a>,
+}
+
+impl<'a> Sources<'a> {
+    pub(super) fn of(
+        encoder: &'a tract_onnx::pb::ModelProto,
+        decoder: &'a tract_onnx::pb::ModelProto,
+        paths: [&'a Path; 2],
+    ) -> Option<Self> {
+        Some(Sources {
+            encoder: Weights::of(encoder.graph.as_ref()?, paths[0]),
+            decoder: Weights::of(decoder.graph.as_ref()?, paths[1]),
+        })
+    }
+}
+
+/// Operators that a Whisper has not: the graph is another model's, or its weights are in 8 bits.
+const FOREIGN: [&str; 9] = [
+    "Tanh",
+    "Relu",
+    "Sigmoid",
+    "MatMulInteger",
+    "DynamicQuantizeLinear",
+    "DequantizeLinear",
+    "QLinearMatMul",
+    "ConvInteger",
+    "RotaryEmbedding",
+];
+
+impl Whisper {
+    /// Builds both graphs; the heads that follow the speech can be watched. Fails with the reason where the weights are not where
+    /// they are expected.
+    pub(super) fn build(
+        sources: &Sources<'_>,
+        config: &Config,
+        machine: Machine,
+        format: Format,
+    ) -> Result<Whisper, String> {
+        for weights in [&sources.encoder, &sources.decoder] {
+            if let Some(operator) = weights.any(&FOREIGN) {
+                return Err(format!("it has the operator {operator}"));
+            }
+        }
+        let (hand, heads) = (Hand::default(), config.alignment_heads());
+        let sizes = config.sizes.clone();
+        let build = Build {
+            machine: &machine,
+            format,
+            sizes: &sizes,
+            heads: &heads,
+            hand: &hand,
+        };
+        let encoder = build.encoder(sources, config.features.mel_bins, config.features.frames())?;
+        let width = sizes.width;
+        let output = sources.decoder.map("proj_out")?;
+        let vocabulary = output.weight.shape[1];
+        let tokens = sources
+            .decoder
+            .parameter("embed_tokens.weight", &[vocabulary, width])?;
+        let tied = (0..vocabulary).all(|token| {
+            (0..width).all(|i| tokens[token * width + i] == output.weight.values[i * vocabulary + token])
+        });
+        let output = Arc::new(build.matrix(&output));
+        let decoder = build.decoder(&sources.decoder, &output)?;
+        let shape = [sizes.decoder_positions, width];
+        let positions = sources.decoder.parameter("embed_positions.weight", &shape)?;
+        Ok(Whisper {
+            encoder,
+            decoder,
+            hand,
+            running: Mutex::new(()),
+            output,
+            tokens: (!tied).then_some(tokens),
+            positions,
+            machine,
+            sizes,
+        })
+    }
+
+    /// Encodes one window: its states, `positions * width`, and what the decoder listens to.
+    pub(crate) fn encode(&self, features: &LogMel) -> TractResult<(Vec<f32>, Memories)> {
+        let (bins, frames) = (features.bins, features.frames);
+        let rows =
+            (0..frames).flat_map(|frame| (0..bins).map(move |bin| features.values[bin * frames + frame]));
+        let input = Tensor::from_shape(&[frames, bins], &rows.collect::<Vec<f32>>())?;
+        self.machine.pool.within(|| {
+            let mut outputs = self.encoder.spawn()?.run(tvec![input.into_tvalue()])?.into_iter();
+            let states = outputs.next().ok_or_else(|| TractError::msg("no states"))?;
+            let states = states.try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
+            let mut layers = Vec::new();
+            while let (Some(keys), Some(values)) = (outputs.next(), outputs.next()) {
+                layers.push([keys.into_arc_tensor(), values.into_arc_tensor()]);
+            }
+            let positions = self.sizes.encoder_positions;
+            Ok((states, Memories { positions, layers }))
+        })
+    }
+
+    /// Bytes of what the decoder listens to, for one window.
+    pub(crate) fn memories_size(&self) -> usize {
+        let sizes = &self.sizes;
+        2 * sizes.decoder_layers * sizes.encoder_positions * sizes.width * size_of::<f32>()
+    }
+
+    /// An empty cache.
+    pub(crate) fn cache(&self) -> Cache {
+        Cache::new(self.sizes.decoder_layers, self.sizes.width)
+    }
+
+    /// Runs the decoder once over all requests together; replies come in their order.
+    pub(crate) fn read(&self, mut requests: Vec<Request>) -> TractResult<Vec<Reply>> {
+        let mut order: Vec<usize> = (0..requests.len()).collect();
+        order.sort_by_key(|&i| Arc::as_ptr(&requests[i].memories));
+        let mut turn = Turn::default();
+        let (mut rows, mut replies) = (Vec::new(), Vec::new());
+        for &i in &order {
+            let request = &mut requests[i];
+            let first = request.cache.length();
+            request.cache.grow(request.tokens.len());
+            turn.wanted
+                .extend(request.wanted.iter().map(|wanted| turn.rows.len() + wanted));
+            for (place, &token) in request.tokens.iter().enumerate() {
+                self.embed(token, first + place, &mut rows)?;
+                turn.rows.push((turn.caches.len(), first + place));
+                turn.watched.push(request.watch);
+            }
+            turn.caches
+                .push(std::mem::replace(&mut request.cache, self.cache()));
+            match turn.groups.last_mut() {
+                Some((count, memories)) if Arc::ptr_eq(memories, &request.memories) => {
+                    *count += request.tokens.len()
+                }
+                _ => turn.groups.push((request.tokens.len(), request.memories.clone())),
+            }
+        }
+        let input = Tensor::from_shape(&[turn.rows.len(), self.sizes.width], &rows)?;
+        let (scores, turn) = self.run(turn, input)?;
+        let mut scores = scores.chunks(self.output.columns()).map(<[f32]>::to_vec);
+        let mut attention = vec![Vec::new(); turn.rows.len()];
+        let mut seen = turn.seen;
+        seen.sort_by_key(|(place, _)| *place);
+        for ((row, ..), weights) in seen {
+            attention[row].push(weights);
+        }
+        let mut attention = attention.into_iter();
+        for (&i, cache) in order.iter().zip(turn.caches) {
+            let request = &requests[i];
+            let attention = attention.by_ref().take(request.tokens.len());
+            replies.push((
+                i,
+                Reply {
+                    cache,
+                    scores: scores.by_ref().take(request.wanted.len()).collect(),
+                    attention: attention.filter(|_| request.watch).collect(),
+                },
+            ));
+        }
+        replies.sort_by_key(|(i, _)| *i);
+        Ok(replies.into_iter().map(|(_, reply)| reply).collect())
+    }
+
+    fn run(&self, turn: Turn, input: Tensor) -> TractResult<(Vec<f32>, Turn)> {
+        let _one = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        *self.hand.turn() = turn;
+        let scores = self.machine.pool.within(|| {
+            let outputs = self.decoder.spawn()?.run(tvec![input.into_tvalue()])?;
+            Ok::<_, TractError>(outputs[0].try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
+        });
+        let turn = std::mem::take(&mut *self.hand.turn());
+        Ok((scores?, turn))
+    }
+
+    /// The row of a token at its place.
+    fn embed(&self, token: u32, place: usize, rows: &mut Vec<f32>) -> TractResult<()> {
+        let (width, token) = (self.sizes.width, token as usize);
+        if place >= self.sizes.decoder_positions || token >= self.output.columns() {
+            return Err(TractError::msg(format!(
+                "token {token} at place {place}: it holds {} places and {} tokens",
+                self.sizes.decoder_positions,
+                self.output.columns()
+            )));
+        }
+        let begin = rows.len();
+        rows.resize(begin + width, 0.0);
+        match &self.tokens {
+            Some(tokens) => rows[begin..].copy_from_slice(&tokens[token * width..(token + 1) * width]),
+            None => self.output.column(token, &mut rows[begin..]),
+        }
+        let place = &self.positions[place * width..(place + 1) * width];
+        iter::zip(&mut rows[begin..], place).for_each(|(x, y)| *x += y);
+        Ok(())
+    }
+}
+
+/// What both graphs are built with.
+struct Build<'a> {
+    machine: &'a Machine,
+    format: Format,
+    sizes: &'a Sizes,
+    heads: &'a [(usize, usize)],
+    hand: &'a Hand,
+}
+
+impl Build<'_> {
+    fn encoder(
+        &self,
+        sources: &Sources<'_>,
+        bins: usize,
+        frames: usize,
+    ) -> Result<Arc<TypedRunnableModel>, String> {
+        let (weights, sizes, width) = (&sources.encoder, self.sizes, self.sizes.width);
+        let mut graph = TypedModel::default();
+        let input = graph
+            .add_source("input_features", f32::fact([frames, bins]))
+            .map_err(said)?;
+        let mut x = self.convolution(&mut graph, weights, "conv1", (bins, 1), None, input)?;
+        let positions = weights.given("Add", &[sizes.encoder_positions, width])?;
+        x = self.convolution(&mut graph, weights, "conv2", (width, 2), Some(positions), x)?;
+        let heads = self.split(sizes.encoder_heads)?;
+        for layer in 0..sizes.encoder_layers {
+            let normal = self.norm(
+                &mut graph,
+                weights,
+                &format!("layers.{layer}/self_attn_layer_norm"),
+                x,
+            )?;
+            let mixed = self.linear(&mut graph, self.mixed(weights, layer, heads)?, &[normal])?;
+            let seen = self.wire(
+                &mut graph,
+                SelfAttention {
+                    heads,
+                    format: self.attention_format(),
+                },
+                &[mixed],
+            )?;
+            let map = weights.map(&format!("layers.{layer}/self_attn/out_proj"))?;
+            x = self.linear(&mut graph, self.plain(&map), &[seen, x])?;
+            x = self.feed_forward(&mut graph, weights, layer, x)?;
+        }
+        let states = self.norm(&mut graph, weights, "layer_norm", x)?;
+        let mut outputs = vec![states];
+        let heads = self.split(sizes.decoder_heads)?;
+        for layer in 0..sizes.decoder_layers {
+            let map = |name| {
+                sources
+                    .decoder
+                    .map(&format!("layers.{layer}/encoder_attn/{name}_proj"))
+            };
+            let memorise = Memorise {
+                keys: self.plain(&map("k")?),
+                values: self.plain(&map("v")?),
+                heads,
+                positions: sizes.encoder_positions,
+                isa: self.machine.isa,
+                format: self.attention_format(),
+            };
+            let operator = Operator::boxed(self.machine, memorise);
+            let made = graph.wire_node(format!("memorise.{layer}"), operator, &[states]);
+            outputs.extend(made.map_err(said)?);
+        }
+        finish(graph, &outputs)
+    }
+
+    fn decoder(
+        &self,
+        weights: &Weights<'_>,
+        output: &Arc<Matrix>,
+    ) -> Result<Arc<TypedRunnableModel>, String> {
+        let (sizes, width) = (self.sizes, self.sizes.width);
+        let mut graph = TypedModel::default();
+        let (rows, wanted) = (graph.symbols.sym("R"), graph.symbols.sym("W"));
+        let input = graph.add_source("rows", f32::fact([rows.to_dim(), width.to_dim()]));
+        let mut x = input.map_err(said)?;
+        let heads = self.split(sizes.decoder_heads)?;
+        for layer in 0..sizes.decoder_layers {
+            let name = |part: &str| format!("layers.{layer}/{part}_layer_norm");
+            let normal = self.norm(&mut graph, weights, &name("self_attn"), x)?;
+            let mixed = self.linear(&mut graph, self.mixed(weights, layer, heads)?, &[normal])?;
+            let attention = CachedAttention {
+                layer,
+                heads,
+                hand: self.hand.clone(),
+            };
+            let seen = self.wire(&mut graph, attention, &[mixed])?;
+            let map = |module: &str| weights.map(&format!("layers.{layer}/{module}_proj"));
+            x = self.linear(&mut graph, self.plain(&map("self_attn/out")?), &[seen, x])?;
+            let normal = self.norm(&mut graph, weights, &name("encoder_attn"), x)?;
+            let query = self.plain(&scaled(map("encoder_attn/q")?, heads));
+            let query = self.linear(&mut graph, query, &[normal])?;
+            let of_layer = self.heads.iter().filter(|(at, _)| *at == layer);
+            let attention = CrossAttention {
+                layer,
+                heads,
+                format: self.attention_format(),
+                watched: of_layer.map(|(_, head)| *head).collect(),
+                hand: self.hand.clone(),
+            };
+            let seen = self.wire(&mut graph, attention, &[query])?;
+            x = self.linear(&mut graph, self.plain(&map("encoder_attn/out")?), &[seen, x])?;
+            x = self.feed_forward(&mut graph, weights, layer, x)?;
+        }
+        let pick = Pick {
+            width,
+            count: wanted.to_dim(),
+            hand: self.hand.clone(),
+        };
+        x = self.wire(&mut graph, pick, &[x])?;
+        x = self.norm(&mut graph, weights, "decoder/layer_norm", x)?;
+        let output = Linear {
+            matrix: output.clone(),
+            bias: None,
+            gelu: false,
+        };
+        let scores = self.linear(&mut graph, output, &[x])?;
+        finish(graph, &[scores])
+    }
+
+    /// Of attention and convolutions: what they multiply has more range than eight bits.
+    fn attention_format(&self) -> Format {
+        match self.format {
+            Format::Int8 if self.machine.isa.takes(Format::Bf16) => Format::Bf16,
+            Format::Int8 => Format::F32,
+            other => other,
+        }
+    }
+
+    fn split(&self, count: usize) -> Result<Heads, String> {
+        let width = self.sizes.width / count.max(1);
+        if width * count != self.sizes.width {
+            return Err(format!(
+                "{} values cannot be split into {count} heads",
+                self.sizes.width
+            ));
+        }
+        Ok(Heads { count, width })
+    }
+
+    fn wire(
+        &self,
+        graph: &mut TypedModel,
+        kernel: impl Kernel,
+        inputs: &[OutletId],
+    ) -> Result<OutletId, String> {
+        let name = format!("{}.{}", kernel.name(), graph.nodes().len());
+        let wired = graph.wire_node(name, Operator::boxed(self.machine, kernel), inputs);
+        Ok(wired.map_err(said)?[0])
+    }
+
+    fn linear(
+        &self,
+        graph: &mut TypedModel,
+        linear: Linear,
+        inputs: &[OutletId],
+    ) -> Result<OutletId, String> {
+        self.wire(graph, linear, inputs)
+    }
+
+    fn norm(
+        &self,
+        graph: &mut TypedModel,
+        weights: &Weights<'_>,
+        module: &str,
+        x: OutletId,
+    ) -> Result<OutletId, String> {
+        let (width, name) = (self.sizes.width, module.replace('/', "."));
+        let norm = LayerNorm {
+            weight: weights.parameter(&format!("{name}.weight"), &[width])?,
+            bias: weights.parameter(&format!("{name}.bias"), &[width])?,
+            epsilon: weights.epsilon(module),
+        };
+        self.wire(graph, norm, &[x])
+    }
+
+    fn convolution(
+        &self,
+        graph: &mut TypedModel,
+        weights: &Weights<'_>,
+        name: &str,
+        (channels, stride): (usize, usize),
+        plus: Option<Vec<f32>>,
+        x: OutletId,
+    ) -> Result<OutletId, String> {
+        let width = self.sizes.width;
+        let kernel = weights.parameter(&format!("{name}.weight"), &[width, channels, 3])?;
+        let value = |row: usize, out: usize| kernel[(out * channels + row % channels) * 3 + row / channels];
+        let convolution = Convolution {
+            matrix: Matrix::new(
+                self.machine.isa,
+                self.attention_format(),
+                3 * channels,
+                width,
+                value,
+            ),
+            bias: weights.parameter(&format!("{name}.bias"), &[width])?,
+            stride,
+            plus,
+        };
+        self.wire(graph, convolution, &[x])
+    }
+
+    fn feed_forward(
+        &self,
+        graph: &mut TypedModel,
+        weights: &Weights<'_>,
+        layer: usize,
+        x: OutletId,
+    ) -> Result<OutletId, String> {
+        let normal = self.norm(graph, weights, &format!("layers.{layer}/final_layer_norm"), x)?;
+        let wide = Linear {
+            gelu: true,
+            ..self.plain(&weights.map(&format!("layers.{layer}/fc1"))?)
+        };
+        let wide = self.linear(graph, wide, &[normal])?;
+        let narrow = self.plain(&weights.map(&format!("layers.{layer}/fc2"))?);
+        self.linear(graph, narrow, &[wide, x])
+    }
+
+    /// Queries, keys and values of a layer's attention to itself as one map.
+    fn mixed(&self, weights: &Weights<'_>, layer: usize, heads: Heads) -> Result<Linear, String> {
+        let map = |name: &str| weights.map(&format!("layers.{layer}/self_attn/{name}_proj"));
+        let maps = [scaled(map("q")?, heads), map("k")?, map("v")?];
+        let width = self.sizes.width;
+        for map in &maps {
+            if map.weight.shape != [width, width] {
+                return Err(format!("attention of shape {:?}", map.weight.shape));
+            }
+        }
+        let value =
+            |row: usize, column: usize| maps[column / width].weight.values[row * width + column % width];
+        let bias = maps
+            .iter()
+            .flat_map(|map| map.bias.clone().unwrap_or_else(|| vec![0.0; width]));
+        Ok(Linear {
+            matrix: Arc::new(Matrix::new(
+                self.machine.isa,
+                self.format,
+                width,
+                3 * width,
+                value,
+            )),
+            bias: Some(bias.collect()),
+            gelu: false,
+        })
+    }
+
+    fn plain(&self, map: &Map) -> Linear {
+        Linear {
+            matrix: Arc::new(self.matrix(map)),
+            bias: map.bias.clone(),
+            gelu: false,
+        }
+    }
+
+    fn matrix(&self, map: &Map) -> Matrix {
+        let (depth, columns) = (map.weight.shape[0], map.weight.shape[1]);
+        Matrix::new(self.machine.isa, self.format, depth, columns, |row, column| {
+            map.weight.values[row * columns + column]
+        })
+    }
+}
+
+/// Queries as attention wants them: divided by the root of the heads' width.
+fn scaled(mut map: Map, heads: Heads) -> Map {
+    let scale = 1.0 / (heads.width as f32).sqrt();
+    let bias = map.bias.iter_mut().flatten();
+    map.weight.values.iter_mut().chain(bias).for_each(|x| *x *= scale);
+    map
+}
+
+fn finish(mut graph: TypedModel, outputs: &[OutletId]) -> Result<Arc<TypedRunnableModel>, String> {
+    graph.select_output_outlets(outputs).map_err(said)?;
+    graph.into_runnable().map_err(said)
+}
+
+fn said(error: TractError) -> String {
+    super::graph::one_line(&error)
+}
