@@ -48,7 +48,7 @@ pub enum Command {
     /// Describe a model directory: architecture, languages, files, digest.
     Inspect(InspectArgs),
     /// Copy or download a model to a volume, or verify it in place.
-    Fetch(FetchArgs),
+    Fetch(Box<FetchArgs>),
 }
 
 /// The flags of `serve`; each can also be given as `PARLANCE_<FLAG>`.

@@ -90,7 +90,11 @@ async fn a_prefix_is_a_model_and_keys_never_show() {
     assert_holds(&volume.to(), &model);
     assert_eq!(report["digest"], digest_of(&model));
     assert_eq!(report["source"], "s3://models/whisper/tiny");
-    assert!(log.contains("broke off"), "the first large answer was cut: {log}");
+    // What a client sees of the cut depends on how far the answer had come.
+    assert!(
+        log.contains("trying again"),
+        "the first large answer was cut: {log}"
+    );
     for secret in [KEYS[1].1, "X-Amz-Signature", KEYS[0].1] {
         assert!(!log.contains(secret), "{log}");
     }
