@@ -26,6 +26,12 @@ pub enum Reason {
     FetchingModel,
     /// The source holds no such model.
     SourceNotFound,
+    /// The source holds the model and does not give it to us.
+    AccessDenied,
+    /// The source does not answer, or not as it should.
+    SourceUnreachable,
+    /// A file is not the one that the source promises.
+    ChecksumMismatch,
     /// The model's bytes are not those that `digest` pins.
     DigestMismatch,
     /// The files are not a model that the server can load.
@@ -76,6 +82,9 @@ impl Reason {
             Reason::ModelNotReady => "ModelNotReady",
             Reason::FetchingModel => "FetchingModel",
             Reason::SourceNotFound => "SourceNotFound",
+            Reason::AccessDenied => "AccessDenied",
+            Reason::SourceUnreachable => "SourceUnreachable",
+            Reason::ChecksumMismatch => "ChecksumMismatch",
             Reason::DigestMismatch => "DigestMismatch",
             Reason::InvalidModel => "InvalidModel",
             Reason::NoSpace => "NoSpace",

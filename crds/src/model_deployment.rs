@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::Model;
+use crate::model::{DownloadStatus, Model};
 use crate::serving::Serving;
 use crate::transcription_service::EndpointStatus;
 
@@ -39,6 +39,7 @@ use crate::transcription_service::EndpointStatus;
     printcolumn(name = "Endpoint", type_ = "string", json_path = ".status.endpoint.grpc"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Digest", type_ = "string", json_path = ".status.digest", priority = 1),
+    printcolumn(name = "Source", type_ = "string", json_path = ".status.source", priority = 1),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1),
     validation = Rule::new("self.metadata.name.size() <= 48 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message(
         "metadata.name must have at most 48 characters, start with a letter and hold only a-z, 0-9 and '-': child objects are named after it"
@@ -72,9 +73,19 @@ pub struct ModelDeploymentStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+    /// How far the download of the model is, while one runs and its pod can be asked. It is told every ten seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub download: Option<DownloadStatus>,
     /// sha256 over the model's files, once verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// URI of the source that the model was downloaded from, its revision resolved. Absent for a model of the image or on a
+    /// claim, which is not downloaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Commit of the source, where it has such a thing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
     /// Bytes of the model's files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size_bytes: Option<i64>,

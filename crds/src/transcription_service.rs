@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::Model;
+use crate::model::{DownloadStatus, Model};
 use crate::serving::Serving;
 
 /// What a team asks for: a model and how pods serve it.
@@ -92,6 +92,9 @@ pub struct TranscriptionServiceStatus {
     /// The model that is served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelStatus>,
+    /// How far the download of the model is, while one runs and its pod can be asked. It is told every ten seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub download: Option<DownloadStatus>,
     /// Pods that exist.
     #[serde(default)]
     pub replicas: i32,
@@ -132,9 +135,12 @@ pub struct EndpointStatus {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ModelStatus {
-    /// Its name: the bundled model's, the claim's, or the ModelDeployment's.
+    /// Its name: the bundled model's, the repository's, the claim's, the ModelDeployment's, or else the service's.
     pub name: String,
     /// sha256 over its files, once verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// URI of the source that it was downloaded from, its revision resolved. Absent for a model that was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
 }

@@ -10,6 +10,7 @@ pub mod manifest;
 pub mod namespace;
 pub mod nodes;
 pub mod operator;
+pub mod source;
 pub mod wait;
 
 pub use namespace::{TestNamespace, in_namespace};

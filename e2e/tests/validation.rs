@@ -51,6 +51,18 @@ fn model(additions: Value) -> Value {
 }
 
 /// A service with such a `transcription`.
+/// A source of one file.
+fn file(path: &str, url: &str) -> Value {
+    json!({ "http": { "files": [{ "path": path, "url": url }] } })
+}
+
+/// A model of this source alone.
+fn from(source: Value) -> Value {
+    let mut model = model(json!({ "spec": { "source": { "bundled": null } } }));
+    model["spec"]["source"] = source;
+    model
+}
+
 fn transcribing(settings: Value) -> Value {
     service(json!({ "spec": { "transcription": settings } }))
 }
@@ -120,6 +132,13 @@ async fn good_objects_are_taken() {
             model(json!({ "spec": { "cache": { "size": "2Gi", "reclaim": "Retain" }, "digest": format!("sha256:{}", "a".repeat(64)) } })),
             model(json!({ "spec": { "source": { "bundled": null, "persistentVolumeClaim": { "claimName": "c", "path": "a/b..c" } } } })),
             model(json!({ "spec": { "serving": { "replicas": 2 } } })),
+            from(json!({ "huggingFace": { "repo": "onnx-community/whisper-large-v3-turbo", "revision": "refs/pr/1", "variant": "q8",
+                "tokenSecretRef": { "name": "hub", "key": "token" }, "endpoint": "https://mirror.example.com:8443/hub" } })),
+            from(json!({ "http": { "files": [
+                { "path": "onnx/encoder_model.onnx_data", "url": "http://h/a,b?c=$d", "sha256": "0".repeat(64) },
+                { "path": "config.json", "url": "https://h/c" } ] } })),
+            from(json!({ "s3": { "bucket": "models", "prefix": "a/b..c/", "variant": "int8", "region": "eu-west-1",
+                "endpoint": "http://minio:9000", "credentialsSecretRef": { "name": "keys" } } })),
         ];
         for file in std::fs::read_dir(e2e::manifest::repository("examples")).unwrap() {
             good.extend(example(file.unwrap().file_name().to_str().unwrap()));
@@ -228,6 +247,22 @@ async fn bad_objects_are_refused_with_a_sentence() {
                 model(json!({ "spec": { "source": { "bundled": null, "persistentVolumeClaim": { "claimName": "c", "path": "/a" } } } })),
                 "path must be relative to the volume's root and must not contain '..'",
             ),
+            (from(json!({})), "exactly one source must be set"),
+            (from(json!({ "bundled": { "name": "a" }, "s3": { "bucket": "models" } })), "exactly one source must be set"),
+            (from(json!({ "http": { "files": [] } })), "spec.source.http.files"),
+            (from(file("../c", "https://h/c")), "spec.source.http.files[0].path"),
+            (from(file("/c", "https://h/c")), "spec.source.http.files[0].path"),
+            (from(file("a/.hidden", "https://h/c")), "spec.source.http.files[0].path"),
+            (from(file("c", "ftp://h/c")), "spec.source.http.files[0].url"),
+            (from(json!({ "http": { "files": [{ "path": "c", "url": "https://h/c", "sha256": "AB" }] } })), "spec.source.http.files[0].sha256"),
+            (from(json!({ "http": { "files": [{ "path": "c", "url": "https://h/c" }, { "path": "c", "url": "https://h/d" }] } })), "Duplicate value"),
+            (from(json!({ "huggingFace": { "repo": "a/b/c" } })), "spec.source.huggingFace.repo"),
+            (from(json!({ "huggingFace": { "repo": "../../admin" } })), "spec.source.huggingFace.repo"),
+            (from(json!({ "huggingFace": { "repo": "a/b", "variant": "q4" } })), "spec.source.huggingFace.variant"),
+            (from(json!({ "huggingFace": { "repo": "a/b", "endpoint": "https://me:pw@h" } })), "spec.source.huggingFace.endpoint"),
+            (from(json!({ "s3": { "bucket": "a/b" } })), "spec.source.s3.bucket"),
+            (from(json!({ "s3": { "bucket": "models", "prefix": "/a" } })), "prefix must not begin with '/' and must not contain '..'"),
+            (from(json!({ "s3": { "bucket": "models", "prefix": "a/../b" } })), "prefix must not begin with '/' and must not contain '..'"),
             (model(json!({ "spec": { "cache": { "size": "large" } } })), "cache.size must be a quantity such as 2Gi"),
             (model(json!({ "spec": { "digest": "sha256:abc" } })), "spec.digest"),
             (

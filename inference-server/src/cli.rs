@@ -16,9 +16,11 @@ use crate::{
     transcriber::Settings,
 };
 
+mod source;
 mod tls;
 mod transcription;
 
+use source::SourceArgs;
 use tls::TlsArgs;
 use transcription::TranscriptionArgs;
 
@@ -45,8 +47,8 @@ pub enum Command {
     Transcribe(Box<TranscribeArgs>),
     /// Describe a model directory: architecture, languages, files, digest.
     Inspect(InspectArgs),
-    /// Copy a model to a volume, or verify it in place.
-    Fetch(FetchArgs),
+    /// Copy or download a model to a volume, or verify it in place.
+    Fetch(Box<FetchArgs>),
 }
 
 /// The flags of `serve`; each can also be given as `PARLANCE_<FLAG>`.
@@ -235,7 +237,7 @@ enum Described {
 pub struct FetchArgs {
     #[command(flatten)]
     source: SourceArgs,
-    /// Directory that the model is copied to; without it, --from is verified in place
+    /// Directory that the model is brought to; without it, --from is verified in place
     #[arg(
         long,
         env = "PARLANCE_TO",
@@ -246,21 +248,12 @@ pub struct FetchArgs {
     /// Digest that the model must have
     #[arg(long, env = "PARLANCE_DIGEST", value_name = "sha256:HEX")]
     digest: Option<String>,
+    /// Address at which a download says how far it is, as JSON at /progress
+    #[arg(long, env = "PARLANCE_PROGRESS_ADDR", value_name = "ADDR")]
+    progress_addr: Option<SocketAddr>,
     /// File that the outcome is written to, as JSON
     #[arg(long, env = "PARLANCE_REPORT", value_name = "FILE")]
     report: Option<PathBuf>,
-}
-
-/// Where the model comes from.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-struct SourceArgs {
-    /// A model that comes with the server, such as whisper-nano-digits
-    #[arg(long, env = "PARLANCE_BUNDLED", value_name = "NAME")]
-    bundled: Option<String>,
-    /// A directory
-    #[arg(long, env = "PARLANCE_FROM", value_name = "DIR")]
-    from: Option<PathBuf>,
 }
 
 impl ServeArgs {
@@ -368,21 +361,19 @@ impl FetchArgs {
     /// What to fetch.
     pub fn into_request(self) -> fetch::Request {
         let Self {
-            source: SourceArgs { bundled, from },
-            to,
-            digest,
-            report,
-        } = self;
-        let source = match (bundled, from) {
-            (Some(name), _) => fetch::Source::Bundled(name),
-            // That both are missing is ruled out by their group.
-            (None, dir) => fetch::Source::Directory(dir.unwrap_or_default()),
-        };
-        fetch::Request {
             source,
             to,
             digest,
+            progress_addr,
             report,
+        } = self;
+        fetch::Request {
+            source: source.into_source(),
+            to,
+            digest,
+            report,
+            patience: fetch::Patience::default(),
+            progress: progress_addr,
         }
     }
 }

@@ -1,16 +1,46 @@
-//! A bundled model or a directory in; a verified copy on the volume and a report out. The pod's init step.
+//! Where a model comes from in; a verified copy on the volume and a report out. The pod's init step.
 //! Loads no graph; never leaves a half-written model behind.
+//!
+//! ```text
+//! bundled, directory            -copy--------------------------------------------.
+//! hub, links, bucket -> Listing -download-> files beside the place -verify-> Place -> model
+//! ```
+//!
+//! `listing` says which files a model needs, `client` how a source is asked, `download` brings one file, `remote` all of
+//! them, `space` and `progress` count bytes, and `place` makes it a model at once.
+
+mod bucket;
+mod client;
+mod download;
+mod error;
+mod hub;
+mod links;
+mod listing;
+mod place;
+mod progress;
+mod remote;
+mod secret;
+mod space;
 
 use std::{
-    fs::{self, File},
-    io,
+    fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
+
+pub use bucket::Prefix;
+pub use client::Patience;
+pub use error::FetchError;
+pub use hub::{HUB, Repository};
+pub use links::address;
+pub use remote::Remote;
+pub use secret::Secret;
 
 use crate::{
     bundled, digest,
     model::{Config, Files},
 };
+use place::Place;
 
 /// Where the model comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +49,8 @@ pub enum Source {
     Bundled(String),
     /// A directory.
     Directory(PathBuf),
+    /// Elsewhere.
+    Remote(Remote),
 }
 
 /// What `parlance-server fetch` is asked to do.
@@ -32,6 +64,10 @@ pub struct Request {
     pub digest: Option<String>,
     /// Where the outcome is written as JSON.
     pub report: Option<PathBuf>,
+    /// How long a source elsewhere may take to answer.
+    pub patience: Patience,
+    /// Where a download says how far it is, at `/progress`.
+    pub progress: Option<SocketAddr>,
 }
 
 /// What a fetched model is; also the report's JSON.
@@ -44,50 +80,19 @@ pub struct Fetched {
     pub size_bytes: u64,
     /// Number of files.
     pub files: usize,
+    /// The URI of a source that is elsewhere, without user and query.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// The commit that the revision was, where the source has such a thing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolved_revision: Option<String>,
 }
 
-/// Why a model was not fetched; [`FetchError::reason`] is the word for status.
-#[derive(Debug, thiserror::Error)]
-pub enum FetchError {
-    /// The source is not there.
-    #[error("{0}")]
-    SourceNotFound(String),
-    /// The bytes are not the ones asked for.
-    #[error("the model's digest is {actual}, {expected} was asked for")]
-    DigestMismatch {
-        /// What was asked for.
-        expected: String,
-        /// What there is.
-        actual: String,
-    },
-    /// The files are no model.
-    #[error("{0}")]
-    InvalidModel(String),
-    /// The volume is full.
-    #[error("{0}")]
-    NoSpace(String),
-    /// Anything else the file system says.
-    #[error("{0}")]
-    Io(String),
-}
-
-impl FetchError {
-    /// The CamelCase word of the report.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            FetchError::SourceNotFound(_) => "SourceNotFound",
-            FetchError::DigestMismatch { .. } => "DigestMismatch",
-            FetchError::InvalidModel(_) => "InvalidModel",
-            FetchError::NoSpace(_) => "NoSpace",
-            FetchError::Io(_) => "Io",
-        }
-    }
-}
-
-/// Copies the model to where it is asked for (once; under a lock file; atomically) or verifies it in place, and writes
-/// the report.
+/// Copies or downloads the model to where it is asked for (once; under a lock file; atomically) or verifies it in place,
+/// and writes the report.
 ///
-/// Nothing is copied when the place already holds a model of the digest asked for, or of the source's digest.
+/// Nothing is copied when the place already holds a model of the digest asked for, or of the source's digest; nothing is
+/// downloaded when it holds what the same source brought before.
 pub fn run(request: &Request) -> Result<Fetched, FetchError> {
     let outcome = fetch(request);
     let report = match &outcome {
@@ -104,41 +109,43 @@ pub fn run(request: &Request) -> Result<Fetched, FetchError> {
 
 fn fetch(request: &Request) -> Result<Fetched, FetchError> {
     let expected = request.digest.as_deref();
+    let local = |source: &Source| match source {
+        Source::Bundled(name) => bundled::find(name).map_err(|e| FetchError::SourceNotFound(e.to_string())),
+        Source::Directory(dir) if dir.is_dir() => Ok(dir.clone()),
+        Source::Directory(dir) => {
+            let said = format!("{} is not a directory", dir.display());
+            Err(FetchError::SourceNotFound(said))
+        }
+        Source::Remote(_) => Err(FetchError::Io("a download needs a place to go to".to_owned())),
+    };
     let Some(to) = &request.to else {
-        return verify(&source(request)?, expected);
+        return verify(&local(&request.source)?, expected);
     };
     let place = Place::of(to)?;
     let _lock = place.lock()?;
+    if let Source::Remote(remote) = &request.source {
+        return remote::fetch(remote, &place, request);
+    }
     if let Some(expected) = expected
         && let Ok(there) = verify(to, Some(expected))
     {
         return Ok(there); // the source may be gone by now
     }
-    let from = source(request)?;
+    let from = local(&request.source)?;
     let fetched = verify(&from, expected)?;
     if let Ok(there) = verify(to, Some(&fetched.digest)) {
         return Ok(there);
     }
-    place.copy(&from, &fetched).inspect_err(|_| place.clear())?;
+    let same = |copy: &Path| verify(copy, Some(&fetched.digest)).map(drop);
+    place.copy(&from, same).inspect_err(|_| place.clear())?;
     Ok(fetched)
-}
-
-fn source(request: &Request) -> Result<PathBuf, FetchError> {
-    match &request.source {
-        Source::Bundled(name) => bundled::find(name).map_err(|e| FetchError::SourceNotFound(e.to_string())),
-        Source::Directory(dir) if dir.is_dir() => Ok(dir.clone()),
-        Source::Directory(dir) => Err(FetchError::SourceNotFound(format!(
-            "{} is not a directory",
-            dir.display()
-        ))),
-    }
 }
 
 /// Whether a directory is a model of our layout and of the digest expected, if one is.
 fn verify(dir: &Path, expected: Option<&str>) -> Result<Fetched, FetchError> {
     let model = Files::find(dir, None).and_then(|files| Config::read(&files));
     model.map_err(|e| FetchError::InvalidModel(e.to_string()))?;
-    let digest = digest::directory(dir).map_err(|e| failed("read", dir, &e))?;
+    let digest = digest::directory(dir).map_err(|e| FetchError::failed("read", dir, &e))?;
     match expected {
         Some(expected) if expected != digest.digest => Err(FetchError::DigestMismatch {
             expected: expected.to_owned(),
@@ -148,104 +155,10 @@ fn verify(dir: &Path, expected: Option<&str>) -> Result<Fetched, FetchError> {
             digest: digest.digest,
             size_bytes: digest.size_bytes,
             files: digest.files,
+            source: None,
+            resolved_revision: None,
         }),
     }
-}
-
-fn failed(what: &str, path: &Path, error: &io::Error) -> FetchError {
-    let said = format!("failed to {what} {}: {error}", path.display());
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FetchError::NoSpace(said),
-        _ => FetchError::Io(said),
-    }
-}
-
-/// Where a model goes, and the names beside it on the same volume that getting it there needs.
-struct Place {
-    to: PathBuf,
-    parent: PathBuf,
-    lock: PathBuf,
-    partial: PathBuf,
-    old: PathBuf,
-}
-
-impl Place {
-    fn of(to: &Path) -> Result<Place, FetchError> {
-        let named = to.file_name().zip(to.parent());
-        let (name, parent) = named.ok_or_else(|| FetchError::Io(format!("{} has no name", to.display())))?;
-        let parent = if parent.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            parent
-        };
-        fs::create_dir_all(parent).map_err(|e| failed("create", parent, &e))?;
-        let beside = |ending: &str| parent.join(format!(".{}.{ending}", name.to_string_lossy()));
-        Ok(Place {
-            to: to.to_owned(),
-            parent: parent.to_owned(),
-            lock: beside("lock"),
-            partial: beside("partial"),
-            old: beside("old"),
-        })
-    }
-
-    /// Waits for other pods that fetch to the same place; the lock ends with the file's handle.
-    fn lock(&self) -> Result<File, FetchError> {
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&self.lock);
-        let file = file.map_err(|e| failed("open", &self.lock, &e))?;
-        file.lock().map_err(|e| failed("lock", &self.lock, &e))?;
-        Ok(file)
-    }
-
-    /// Copies beside the place, makes sure that it is on the disk and the right bytes, and renames.
-    fn copy(&self, from: &Path, fetched: &Fetched) -> Result<(), FetchError> {
-        self.clear(); // of a run that was killed
-        let files = digest::files(from).map_err(|e| failed("read", from, &e))?;
-        for file in files {
-            let (source, target) = (from.join(&file), self.partial.join(&file));
-            copy_file(&source, &target).map_err(|e| failed("write", &target, &e))?;
-        }
-        verify(&self.partial, Some(&fetched.digest))?;
-        sync_folders(&self.partial).map_err(|e| failed("sync", &self.partial, &e))?;
-        if self.to.exists() {
-            fs::rename(&self.to, &self.old).map_err(|e| failed("move away", &self.to, &e))?;
-        }
-        fs::rename(&self.partial, &self.to).map_err(|e| failed("rename to", &self.to, &e))?;
-        File::open(&self.parent)
-            .and_then(|dir| dir.sync_all())
-            .map_err(|e| failed("sync", &self.parent, &e))?;
-        self.clear();
-        Ok(())
-    }
-
-    /// Removes what is half-written or replaced. What cannot be removed now is removed by the next run.
-    fn clear(&self) {
-        let _ = fs::remove_dir_all(&self.partial);
-        let _ = fs::remove_dir_all(&self.old);
-    }
-}
-
-fn copy_file(source: &Path, target: &Path) -> io::Result<()> {
-    if let Some(folder) = target.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let mut file = File::create(target)?;
-    io::copy(&mut File::open(source)?, &mut file)?;
-    file.sync_all()
-}
-
-fn sync_folders(dir: &Path) -> io::Result<()> {
-    for entry in walkdir::WalkDir::new(dir) {
-        let entry = entry?;
-        if entry.file_type().is_dir() {
-            File::open(entry.path())?.sync_all()?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -116,13 +116,19 @@ pub fn command(command: Command) -> Result<(), Error> {
             Ok(inspect::run(&dir, dtype, format, out)?)
         }
         Command::Fetch(args) => {
-            let fetched = fetch::run(&args.into_request())?;
+            telemetry::init(LogFormat::Text, "info")?;
             let fetch::Fetched {
                 digest,
                 size_bytes,
                 files,
-            } = fetched;
-            Ok(writeln!(out, "{digest} ({files} files, {size_bytes} bytes)")?)
+                source: _,
+                resolved_revision,
+            } = fetch::run(&args.into_request())?;
+            let commit = resolved_revision.map_or(String::new(), |commit| format!(", revision {commit}"));
+            Ok(writeln!(
+                out,
+                "{digest} ({files} files, {size_bytes} bytes{commit})"
+            )?)
         }
     }
 }

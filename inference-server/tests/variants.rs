@@ -175,6 +175,8 @@ fn weights_beside_a_graph_count_in_the_digest_and_are_copied() {
         to: Some(to.path().join("model")),
         digest: None,
         report: None,
+        patience: fetch::Patience::default(),
+        progress: None,
     });
     assert_eq!(fetched.unwrap().digest, before.digest);
     same("external", &to.path().join("model"), None, 2e-4);

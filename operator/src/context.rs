@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use kube::Client;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::downloads::Downloads;
 use crate::kinds::Kinds;
 use crate::metrics::Metrics;
 use crate::names::Owner;
@@ -28,6 +29,8 @@ pub struct Context {
     pub identity: String,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// How far downloads are.
+    pub downloads: Downloads,
     /// Which kinds of other projects the cluster has.
     pub kinds: Kinds,
     permits: Semaphore,
@@ -48,6 +51,7 @@ impl Context {
             server_image,
             identity,
             metrics,
+            downloads: Downloads::default(),
             kinds: Kinds::default(),
             permits: Semaphore::new(concurrency.max(1)),
             failures: Mutex::default(),

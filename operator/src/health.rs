@@ -83,7 +83,8 @@ pub fn findings(symptoms: &Symptoms) -> Vec<Finding> {
     for pod in &symptoms.pods {
         findings.extend(pods::findings(pod, symptoms));
     }
-    if findings.is_empty() {
+    // A large model may be on its way for longer than a rollout has.
+    if findings.is_empty() && !symptoms.pods.iter().any(|pod| report::is_fetching(pod)) {
         findings.extend(symptoms.deployment.and_then(rollout::stalled));
     }
     let mut seen = Vec::new();

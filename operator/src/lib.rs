@@ -27,6 +27,7 @@ pub mod apply;
 pub mod cli;
 pub mod conditions;
 pub mod context;
+pub mod downloads;
 pub mod drift;
 pub mod duration;
 pub mod error;

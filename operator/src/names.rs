@@ -35,6 +35,10 @@ pub const MANAGED: &str = "app.kubernetes.io/managed-by=parlance-operator";
 pub const GRPC_PORT: i32 = 50051;
 /// Port of HTTP.
 pub const HTTP_PORT: i32 = 8080;
+/// Port at which a pod that downloads its model says how far it is.
+pub const PROGRESS_PORT: u16 = 8081;
+/// The flag that makes it do so.
+pub const PROGRESS_FLAG: &str = "--progress-addr=";
 
 /// Name of the container that serves.
 pub const SERVER_CONTAINER: &str = "server";

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
+use crds::model::DownloadStatus;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Event, Node, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -26,6 +27,8 @@ pub struct Observed {
     pub children: Resources<Live>,
     /// All pods of the owner.
     pub pods: Vec<Pod>,
+    /// How far the download of its model is, where one runs.
+    pub download: Option<DownloadStatus>,
     /// Warnings about its claims, pods and Jobs, as far as those are stuck.
     pub warnings: Vec<Event>,
     /// The StorageClasses: read when a claim waits for a volume, and if that is allowed.

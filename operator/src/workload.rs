@@ -13,6 +13,7 @@ pub mod pod_disruption_budget;
 pub mod pod_monitor;
 pub mod profile;
 pub mod prometheus_rule;
+pub mod remote;
 pub mod service;
 pub mod service_account;
 pub mod settings;
@@ -20,6 +21,7 @@ pub mod settings;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crds::model::ModelSource;
 use crds::monitoring::{Monitoring, PodMonitor, PrometheusRule};
 use crds::serving::{Autoscaling, EndpointType, Gpu, Placement};
 use k8s_openapi::api::core::v1::{LocalObjectReference, ResourceRequirements};
@@ -28,6 +30,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use crate::kinds::OptionalKind;
 use crate::names::Owner;
 use crate::resources::{Prepared, Resources};
+use remote::Remote;
 
 /// Pods that serve a model, with every decision taken.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,8 +81,19 @@ pub struct ModelMount {
 pub enum Contents {
     /// Nothing until the first container copies this model of the image there.
     Bundled(String),
+    /// Nothing until the first container downloads this model there.
+    Remote(Remote),
     /// A model in this folder, which the first container verifies.
     Folder(String),
+}
+
+impl Contents {
+    /// What a claim of ours is filled with from `source`; nothing when that is a claim itself.
+    pub fn cached(source: &ModelSource) -> Option<Contents> {
+        let bundled = source.bundled.as_ref();
+        let bundled = bundled.map(|bundled| Contents::Bundled(bundled.name.clone()));
+        bundled.or_else(|| Remote::of(source).map(Contents::Remote))
+    }
 }
 
 /// An image and how to get it.

@@ -196,3 +196,43 @@ fn fetch_needs_one_source_and_a_bundled_one_a_destination() {
     );
     assert_eq!(bundled.digest.as_deref(), Some("sha256:1"));
 }
+
+#[test]
+fn a_source_elsewhere_needs_a_destination_and_has_its_own_flags() {
+    let source = |flags: &str| match parse(&format!("parlance-server fetch --to /t {flags}")) {
+        Ok(Command::Fetch(args)) => Ok(args.into_request().source),
+        Ok(other) => panic!("{other:?}"),
+        Err(error) => Err(error.to_string()),
+    };
+    let said = |flags: &str| format!("{:?}", source(flags).unwrap());
+    let hub = said("--hugging-face me/tiny");
+    for part in ["\"me/tiny\"", "\"main\"", "variant: None", "huggingface.co"] {
+        assert!(hub.contains(part), "{hub}");
+    }
+    let hub = said("--hugging-face me/tiny --revision v1 --variant q8 --hub http://m:1/h");
+    for part in ["\"v1\"", "Some(Q8)", "\"m\"", "\"/h\""] {
+        assert!(hub.contains(part), "{part} is missing in {hub}");
+    }
+    let bucket = said("--s3 models/a/b --s3-endpoint http://m --s3-region eu-west-1 --variant int8");
+    for part in ["\"models\"", "\"a/b\"", "\"eu-west-1\"", "Some(Int8)"] {
+        assert!(bucket.contains(part), "{part} is missing in {bucket}");
+    }
+    let links = source("--http-file path=a,url=http://h/a --http-file path=b,url=http://h/b").unwrap();
+    let texts = vec![
+        "path=a,url=http://h/a".to_owned(),
+        "path=b,url=http://h/b".to_owned(),
+    ];
+    assert_eq!(links, fetch::Source::Remote(fetch::Remote::Http(texts)));
+    for wrong in [
+        "--hugging-face a/b/c",
+        "--hugging-face ../a",
+        "--hugging-face me/tiny --s3 models/a",
+        "--hugging-face me/tiny --hub ftp://m",
+        "--hugging-face me/tiny --variant q4",
+        "--hugging-face me/tiny --hub-token-file /nowhere",
+        "--s3 /a",
+    ] {
+        assert!(source(wrong).is_err(), "{wrong}");
+    }
+    assert!(parse("parlance-server fetch --hugging-face me/tiny").is_err());
+}

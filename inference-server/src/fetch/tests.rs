@@ -27,6 +27,8 @@ fn request(from: &Path, to: Option<&Path>) -> Request {
         to: to.map(Path::to_owned),
         digest: None,
         report: None,
+        patience: Patience::default(),
+        progress: None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! A model directory in; the paths of its files out. Opens nothing.
+//! A model directory, or the list of one, in; the paths of its files out. Opens nothing.
 
 use std::path::{Path, PathBuf};
 
@@ -48,6 +48,16 @@ pub enum Decoders {
     Merged(PathBuf),
 }
 
+impl Decoders {
+    /// Their files.
+    pub fn paths(self) -> Vec<PathBuf> {
+        match self {
+            Decoders::Two { first, with_past } => vec![first, with_past],
+            Decoders::Merged(path) => vec![path],
+        }
+    }
+}
+
 impl Files {
     /// Finds every file of the layout. Of several precisions it takes the one asked for, or else the first of [`Dtype::ALL`]
     /// whose graphs are all there; of a pair of decoders and a merged one, the pair.
@@ -55,19 +65,28 @@ impl Files {
         if !dir.is_dir() {
             return Err(ModelError::NotADirectory(dir.display().to_string()));
         }
-        let text = |name: &str| existing(dir, name, COPY);
+        Files::choose(dir, dtype, &|path| path.is_file())
+    }
+
+    /// The same of a directory that is elsewhere: `present` says which of its files there are. `dir` only names it.
+    pub fn choose(
+        dir: &Path,
+        dtype: Option<Dtype>,
+        present: &dyn Fn(&Path) -> bool,
+    ) -> Result<Files, ModelError> {
+        let text = |name: &str| existing(dir, name, COPY, present);
         Ok(Files {
             config: text("config.json")?,
             generation: text("generation_config.json")?,
             preprocessor: text("preprocessor_config.json")?,
             tokenizer: text("tokenizer.json")?,
-            graphs: graphs(dir, dtype)?,
+            graphs: graphs(dir, dtype, present)?,
         })
     }
 }
 
 /// The graphs that are taken; where there are none, the error of the precision and folder that has at least an encoder.
-fn graphs(dir: &Path, wanted: Option<Dtype>) -> Result<Graphs, ModelError> {
+fn graphs(dir: &Path, wanted: Option<Dtype>, present: &dyn Fn(&Path) -> bool) -> Result<Graphs, ModelError> {
     let folders = [dir.to_owned(), dir.join("onnx")];
     let dtypes = wanted.map_or_else(|| Dtype::ALL.to_vec(), |dtype| vec![dtype]);
     let places = dtypes
@@ -75,16 +94,16 @@ fn graphs(dir: &Path, wanted: Option<Dtype>) -> Result<Graphs, ModelError> {
         .flat_map(|&dtype| folders.iter().map(move |folder| (folder, dtype)));
     let (mut incomplete, mut absent) = (None, None);
     for (folder, dtype) in places {
-        match in_place(folder, dtype) {
+        match in_place(folder, dtype, present) {
             Ok(graphs) => return Ok(graphs),
-            Err(error) if encoder(folder, dtype).is_file() => incomplete = incomplete.or(Some(error)),
+            Err(error) if present(&encoder(folder, dtype)) => incomplete = incomplete.or(Some(error)),
             Err(error) => absent = absent.or(Some(error)),
         }
     }
     if let (Some(dtype), None) = (wanted, &incomplete) {
         let there = Dtype::ALL
             .iter()
-            .filter(|&&other| folders.iter().any(|f| in_place(f, other).is_ok()));
+            .filter(|&&other| folders.iter().any(|f| in_place(f, other, present).is_ok()));
         let there: Vec<&str> = there.map(|other| other.name()).collect();
         if !there.is_empty() {
             return Err(ModelError::NotThatDtype {
@@ -103,8 +122,8 @@ fn encoder(folder: &Path, dtype: Dtype) -> PathBuf {
 }
 
 /// The graphs of one precision in one folder.
-fn in_place(folder: &Path, dtype: Dtype) -> Result<Graphs, ModelError> {
-    let graph = |stem: &str| existing(folder, &format!("{stem}{}.onnx", dtype.ending()), EXPORT);
+fn in_place(folder: &Path, dtype: Dtype, present: &dyn Fn(&Path) -> bool) -> Result<Graphs, ModelError> {
+    let graph = |stem: &str| existing(folder, &format!("{stem}{}.onnx", dtype.ending()), EXPORT, present);
     let pair = || {
         Ok(Decoders::Two {
             first: graph("decoder_model")?,
@@ -119,9 +138,14 @@ fn in_place(folder: &Path, dtype: Dtype) -> Result<Graphs, ModelError> {
     })
 }
 
-fn existing(dir: &Path, name: &str, remedy: &'static str) -> Result<PathBuf, ModelError> {
+fn existing(
+    dir: &Path,
+    name: &str,
+    remedy: &'static str,
+    present: &dyn Fn(&Path) -> bool,
+) -> Result<PathBuf, ModelError> {
     let path = dir.join(name);
-    if path.is_file() {
+    if present(&path) {
         return Ok(path);
     }
     Err(ModelError::Missing {

@@ -138,6 +138,12 @@ fn waiting_finding(container: &ContainerStatus, waiting: &ContainerStateWaiting)
                 container.image
             ),
         )),
+        "CreateContainerConfigError" if container.name == MODEL_CONTAINER => Some(Finding::new(
+            Reason::ContainerCreationFailed,
+            format!(
+                "the model cannot be downloaded: {text}; create what is missing, or name another Secret in the source"
+            ),
+        )),
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => Some(Finding::new(
             Reason::ContainerCreationFailed,
             format!("container {} cannot be started: {text}", container.name),

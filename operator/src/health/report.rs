@@ -21,6 +21,12 @@ pub struct ModelReport {
     pub size_bytes: i64,
     /// Number of its files.
     pub files: i64,
+    /// URI of where it was downloaded from, if it was.
+    #[serde(default)]
+    pub source: Option<String>,
+    /// The commit that its revision was, where the source has such a thing.
+    #[serde(default)]
+    pub resolved_revision: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -39,6 +45,12 @@ pub fn model_container(pod: &Pod) -> Option<&ContainerStatus> {
     statuses
         .flatten()
         .find(|container| container.name == MODEL_CONTAINER)
+}
+
+/// Whether the pod is bringing its model.
+pub fn is_fetching(pod: &Pod) -> bool {
+    let state = model_container(pod).and_then(|container| container.state.as_ref());
+    state.is_some_and(|state| state.running.is_some())
 }
 
 /// What the newest pod that verified its model reports.
@@ -75,6 +87,18 @@ pub fn failure(ended: &ContainerStateTerminated) -> Finding {
             "SourceNotFound" => (
                 Reason::SourceNotFound,
                 "check the name or path in the source; it is looked for again within five minutes",
+            ),
+            "AccessDenied" => (
+                Reason::AccessDenied,
+                "check the Secret that the source names, and that it opens this model",
+            ),
+            "SourceUnreachable" => (
+                Reason::SourceUnreachable,
+                "check the address, and the way out of the cluster; it is tried again within five minutes",
+            ),
+            "ChecksumMismatch" => (
+                Reason::ChecksumMismatch,
+                "if the file was changed on purpose, set its new sha256; else restore it at the source",
             ),
             "DigestMismatch" => (
                 Reason::DigestMismatch,

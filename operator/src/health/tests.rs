@@ -87,6 +87,22 @@ fn a_container_that_cannot_be_created() {
 }
 
 #[test]
+fn a_secret_of_the_source_that_is_missing() {
+    let waiting =
+        json!({"waiting": {"reason": "CreateContainerConfigError", "message": "secret \"hub\" not found"}});
+    let pod = pod(json!({"initContainerStatuses": [container("model", waiting, json!({}))]}));
+    let found = only(findings(&Symptoms {
+        pods: vec![&pod],
+        ..Symptoms::default()
+    }));
+    assert_eq!(found.0, Reason::ContainerCreationFailed);
+    assert_eq!(
+        found.1,
+        "the model cannot be downloaded: secret \"hub\" not found; create what is missing, or name another Secret in the source"
+    );
+}
+
+#[test]
 fn a_crash_loop_with_the_end_of_its_log() {
     let waiting = json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}});
     let ended = json!({"terminated": {"exitCode": 101, "reason": "Error", "message": "starting\n\nloading\nmapping\nthread panicked\n"}});
@@ -155,6 +171,10 @@ fn a_pod_that_goes_or_was_evicted_is_no_ones_concern() {
 fn the_reports_of_the_model_container() {
     for (word, reason) in [
         ("SourceNotFound", Reason::SourceNotFound),
+        ("AccessDenied", Reason::AccessDenied),
+        ("SourceUnreachable", Reason::SourceUnreachable),
+        ("ChecksumMismatch", Reason::ChecksumMismatch),
+        ("Stopped", Reason::FetchFailed),
         ("DigestMismatch", Reason::DigestMismatch),
         ("InvalidModel", Reason::InvalidModel),
         ("NoSpace", Reason::NoSpace),
@@ -194,6 +214,8 @@ fn the_newest_report_of_a_verified_model_counts() {
         digest: "sha256:new".into(),
         size_bytes: 9,
         files: 2,
+        source: None,
+        resolved_revision: None,
     };
     assert_eq!(report::verified(&pods), Some(expected));
     assert_eq!(report::verified(&[]), None);
@@ -509,6 +531,20 @@ fn a_rollout_that_stalls_is_told_only_when_nothing_else_explains_it() {
         .0,
         Reason::CrashLoop
     );
+}
+
+#[test]
+fn a_rollout_does_not_stall_while_a_model_is_on_its_way() {
+    let late = json!([{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}]);
+    let deployment = deployment(json!({"conditions": late}));
+    let running = json!({"running": {"startedAt": "2026-01-01T00:00:00Z"}});
+    let fetching = pod(json!({"initContainerStatuses": [container("model", running, json!({}))]}));
+    let symptoms = Symptoms {
+        deployment: Some(&deployment),
+        pods: vec![&fetching],
+        ..Symptoms::default()
+    };
+    assert_eq!(findings(&symptoms), []);
 }
 
 #[test]

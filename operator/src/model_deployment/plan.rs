@@ -101,7 +101,7 @@ pub fn plan(
     let workload = match serving {
         Some(serving) => {
             let folder = match &mount.contents {
-                Contents::Bundled(_) => "model".to_string(),
+                Contents::Bundled(_) | Contents::Remote(_) => "model".to_string(),
                 Contents::Folder(folder) => folder.clone(),
             };
             let served = ModelMount {
@@ -133,13 +133,12 @@ fn mount(
 ) -> Result<(Option<ClaimPlan>, ModelMount), Error> {
     let spec = &model.spec.model;
     let digest = spec.digest.clone();
-    if let Some(bundled) = &spec.source.bundled {
+    if let Some(contents) = Contents::cached(&spec.source) {
         let name = model_child(&owner.name);
         let claims = &fetched.observed.children.persistent_volume_claims;
         let live = claims.iter().find(|claim| claim.name_any() == name);
         let usual = usual_cache_size(serving.profile);
         let cache = ClaimPlan::new(owner, name.clone(), spec.cache.as_ref(), usual, live)?;
-        let contents = Contents::Bundled(bundled.name.clone());
         let mount = ModelMount {
             claim: name,
             contents,
@@ -164,11 +163,12 @@ fn mount(
     Ok((None, mount))
 }
 
-/// What a Job verifies: another claim, folder or pin is another thing, and so is a model of another image. The image that
-/// merely looks at a claim is not.
+/// What a Job verifies: another claim, folder, source or pin is another thing, and so is a model of another image. The image
+/// that merely downloads it or looks at a claim is not, and neither is another token.
 fn verifies(mount: &ModelMount, image: &Image) -> String {
     let what = match &mount.contents {
         Contents::Bundled(name) => format!("bundled {name} of {}", image.reference),
+        Contents::Remote(remote) => format!("download {}", remote.flags.join(" ")),
         Contents::Folder(folder) => format!("folder {folder}"),
     };
     let pin = mount.digest.as_deref().unwrap_or("any digest");
@@ -213,6 +213,8 @@ fn found(model: &ModelDeployment, job: &Job, pods: &[Pod]) -> Option<ModelReport
             digest: status.digest.clone()?,
             size_bytes: status.size_bytes?,
             files: status.files?,
+            source: status.source.clone(),
+            resolved_revision: status.revision.clone(),
         })
     })
 }

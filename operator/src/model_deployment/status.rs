@@ -104,8 +104,11 @@ pub fn status(
         phase: Some(phase(&state, serves)),
         message: Some(state.message()),
         conditions: state.conditions(conditions(model), model.meta().generation, &now),
+        download: fetched.observed.download.clone().filter(|_| report.is_none()),
         // What was verified before is told until something newer is: it may still be served.
         digest: report.map(|report| report.digest.clone()).or(before.digest),
+        source: report.map_or(before.source, |report| report.source.clone()),
+        revision: report.map_or(before.revision, |report| report.resolved_revision.clone()),
         size_bytes: report.map(|report| report.size_bytes).or(before.size_bytes),
         files: report.map(|report| report.files).or(before.files),
         endpoint: services

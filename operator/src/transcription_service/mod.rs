@@ -18,6 +18,7 @@ use kube::{Resource, ResourceExt};
 use crate::apply::Applier;
 use crate::conditions;
 use crate::context::Context;
+use crate::downloads;
 pub use crate::error::Error;
 use crate::health::report;
 use crate::names::{Kind, Owner, PAUSED};
@@ -45,9 +46,10 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
         return Ok(Action::await_change());
     }
     // With a client: read.
-    let fetched = fetch::fetch(service, &owner, &context.client, &context.kinds)
+    let mut fetched = fetch::fetch(service, &owner, &context.client, &context.kinds)
         .await
         .map_err(Error::Fetch)?;
+    fetched.observed.download = context.downloads.of(&owner, &fetched.observed.pods).await;
     // Without: decide.
     let plan = plan::plan(service, &owner, &fetched, &context.server_image);
     // With a client: write.
@@ -89,11 +91,12 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
     outcome.into_result()?;
     context.succeeded(&owner);
     // Watches tell of most changes; nodes, StorageClasses, warnings and missing kinds are looked up again while something is awaited.
-    Ok(Action::requeue(Duration::from_secs(if at_rest {
-        300
-    } else {
-        30
-    })))
+    let soon = match (at_rest, fetched.observed.download) {
+        (true, _) => Duration::from_secs(300),
+        (false, Some(_)) => downloads::PERIOD,
+        (false, None) => Duration::from_secs(30),
+    };
+    Ok(Action::requeue(soon))
 }
 
 /// When to try again after a failure.

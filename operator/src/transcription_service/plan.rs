@@ -94,6 +94,9 @@ pub fn model_name(service: &TranscriptionService) -> String {
     let bundled = source
         .and_then(|source| source.bundled.as_ref())
         .map(|bundled| bundled.name.clone());
+    let repository = source
+        .and_then(|source| source.hugging_face.as_ref())
+        .map(|hub| hub.repo.clone());
     let claim = source
         .and_then(|source| source.persistent_volume_claim.as_ref())
         .map(|claim| claim.claim_name.clone());
@@ -102,7 +105,9 @@ pub fn model_name(service: &TranscriptionService) -> String {
         .model_ref
         .as_ref()
         .map(|reference| reference.name.clone());
-    bundled.or(claim).or(shared).unwrap_or_default()
+    // URLs and prefixes name no model.
+    let named = bundled.or(repository).or(claim).or(shared);
+    named.unwrap_or_else(|| service.name_any())
 }
 
 fn own_model(
@@ -112,13 +117,12 @@ fn own_model(
     fetched: &Fetched,
 ) -> Result<(Option<ClaimPlan>, ModelMount), Error> {
     let digest = model.digest.clone();
-    if let Some(bundled) = &model.source.bundled {
+    if let Some(contents) = Contents::cached(&model.source) {
         let name = cache_claim(&owner.name);
         let claims = &fetched.observed.children.persistent_volume_claims;
         let live = claims.iter().find(|claim| claim.name_any() == name);
         let usual = usual_cache_size(service.spec.serving.profile);
         let cache = ClaimPlan::new(owner, name.clone(), model.cache.as_ref(), usual, live)?;
-        let contents = Contents::Bundled(bundled.name.clone());
         let mount = ModelMount {
             claim: name,
             contents,

@@ -107,8 +107,10 @@ pub fn status(
         message: Some(state.message()),
         conditions: state.conditions(conditions(service), service.meta().generation, &now),
         endpoint: live_service.map(endpoint),
+        download: fetched.observed.download.clone(),
         model: Some(ModelStatus {
             name: model_name(service),
+            source: state.digest.as_ref().and_then(|_| source(service, fetched)),
             digest: state.digest,
         }),
         replicas: rollout.replicas,
@@ -212,6 +214,18 @@ fn digest(service: &TranscriptionService, fetched: &Fetched) -> Option<String> {
         .digest
         .clone()
         .filter(|digest| pin.is_none_or(|pin| pin == digest))
+}
+
+/// Where the model was downloaded from: as its ModelDeployment says, or the pods, or the status when none is there to say.
+fn source(service: &TranscriptionService, fetched: &Fetched) -> Option<String> {
+    if let Some(model) = &fetched.model {
+        return model.status.as_ref()?.source.clone();
+    }
+    if let Some(report) = report::verified(&fetched.observed.pods) {
+        return report.source;
+    }
+    let known = service.status.as_ref()?.model.as_ref()?;
+    (known.name == model_name(service)).then(|| known.source.clone())?
 }
 
 fn phase(state: &State) -> ServicePhase {

@@ -17,7 +17,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ObjectMeta;
 
-use super::pod::{container_security, pod_security, temporary_mount};
+use super::pod::{container_security, pod_security, temporary_mount, verbatim};
 use super::{Replicas, ServerFlags, WorkloadPlan, gpu};
 use crate::duration::{flag, seconds};
 use crate::names::{Component, GRPC_PORT, HTTP_PORT, SERVER_CONTAINER};
@@ -247,11 +247,6 @@ fn asked_for(flags: &ServerFlags) -> impl Iterator<Item = String> {
 
 fn written<T: ToString>(value: Option<T>) -> Option<String> {
     value.map(|value| value.to_string())
-}
-
-/// A text that the kubelet hands on as it is: it takes `$(NAME)` for a variable, and `$$` for one `$`.
-fn verbatim(text: &str) -> String {
-    text.replace('$', "$$")
 }
 
 fn resources(plan: &WorkloadPlan) -> ResourceRequirements {

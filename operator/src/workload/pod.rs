@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use super::{Contents, Image, ModelMount};
-use crate::names::{CLAIM, MODEL_CONTAINER, claim_label};
+use crate::names::{CLAIM, MODEL_CONTAINER, PROGRESS_FLAG, PROGRESS_PORT, claim_label};
 
 /// User and group of every process.
 const USER: i64 = 65532;
@@ -26,7 +26,7 @@ impl ModelMount {
     /// Where the claim is mounted.
     fn path(&self) -> &'static str {
         match self.contents {
-            Contents::Bundled(_) => "/cache",
+            Contents::Bundled(_) | Contents::Remote(_) => "/cache",
             Contents::Folder(_) => "/source",
         }
     }
@@ -34,7 +34,7 @@ impl ModelMount {
     /// Folder of the model, as the containers see it.
     pub fn folder(&self) -> String {
         match &self.contents {
-            Contents::Bundled(_) => format!("{}/model", self.path()),
+            Contents::Bundled(_) | Contents::Remote(_) => format!("{}/model", self.path()),
             Contents::Folder(path) => {
                 let path = path.trim_matches('/');
                 let separator = if path.is_empty() { "" } else { "/" };
@@ -50,6 +50,11 @@ impl ModelMount {
             Contents::Bundled(name) => {
                 arguments.push(format!("--bundled={name}"));
                 arguments.push(format!("--to={}", self.folder()));
+            }
+            Contents::Remote(remote) => {
+                arguments.extend(remote.flags.iter().map(|flag| verbatim(flag)));
+                arguments.push(format!("--to={}", self.folder()));
+                arguments.push(format!("{PROGRESS_FLAG}0.0.0.0:{PROGRESS_PORT}"));
             }
             Contents::Folder(_) => arguments.push(format!("--from={}", self.folder())),
         }
@@ -95,14 +100,21 @@ impl ModelMount {
     /// The container that puts the model in place and verifies it. What it found, or what is wrong, is in the report.
     pub fn fetch_container(&self, image: &Image, resources: ResourceRequirements) -> Container {
         let mut mount = self.read_only_mount();
-        if let Contents::Bundled(_) = self.contents {
-            mount.read_only = None;
+        let mut env = None;
+        match &self.contents {
+            Contents::Bundled(_) => mount.read_only = None,
+            Contents::Remote(remote) => {
+                mount.read_only = None;
+                env = remote.environment();
+            }
+            Contents::Folder(_) => {}
         }
         Container {
             name: MODEL_CONTAINER.into(),
             image: Some(image.reference.clone()),
             image_pull_policy: image.pull_policy.clone(),
             args: Some(self.fetch_arguments()),
+            env,
             resources: Some(resources),
             security_context: Some(container_security()),
             termination_message_path: Some(REPORT.into()),
@@ -133,6 +145,11 @@ impl ModelMount {
             },
         ]
     }
+}
+
+/// A text that the kubelet hands on as it is: it takes `$(NAME)` for a variable, and `$$` for one `$`.
+pub fn verbatim(text: &str) -> String {
+    text.replace('$', "$$")
 }
 
 /// The mount for temporary files: the rest of the file system cannot be written.

@@ -61,8 +61,8 @@ pub enum SpecError {
         /// What the spec asks for.
         wanted: String,
     },
-    /// Neither source is set.
-    #[error("source holds neither bundled nor persistentVolumeClaim; set one of them")]
+    /// No source is set.
+    #[error("source holds none of bundled, huggingFace, http, s3 and persistentVolumeClaim; set one of them")]
     NoSource,
 }
 

@@ -249,6 +249,51 @@ fn the_kubelet_finds_no_variables_in_texts() {
 }
 
 #[test]
+fn a_model_from_elsewhere_is_downloaded_to_the_cache_with_what_secrets_hold() {
+    let mut plan = plan(json!({"profile": "nano"}));
+    let source =
+        json!({"huggingFace": {"repo": "me/tiny", "tokenSecretRef": {"name": "hub", "key": "read"}}});
+    plan.model.contents = Contents::cached(&serde_json::from_value(source).unwrap()).unwrap();
+    plan.model.digest = Some("sha256:1".into());
+    let pod = json(deployment::deployment(&plan))["spec"]["template"]["spec"].clone();
+    let fetch = &pod["initContainers"][0];
+    assert_eq!(
+        fetch["args"],
+        json!([
+            "fetch",
+            "--hugging-face=me/tiny",
+            "--revision=main",
+            "--to=/cache/model",
+            "--progress-addr=0.0.0.0:8081",
+            "--digest=sha256:1",
+            "--report=/dev/termination-log"
+        ])
+    );
+    assert_eq!(
+        fetch["env"],
+        json!([{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hub", "key": "read"}}}])
+    );
+    assert_eq!(
+        fetch["volumeMounts"][0],
+        json!({"name": "model", "mountPath": "/cache"})
+    );
+    assert_eq!(pod["containers"][0]["args"][1], "--model=/cache/model");
+    assert_eq!(pod["containers"][0].get("env"), None, "the server needs no token");
+}
+
+#[test]
+fn the_kubelet_finds_no_variables_in_a_url() {
+    let mut plan = plan(json!({}));
+    let source = json!({"http": {"files": [{"path": "config.json", "url": "https://h/$(HOME)"}]}});
+    plan.model.contents = Contents::cached(&serde_json::from_value(source).unwrap()).unwrap();
+    let pod = json(deployment::deployment(&plan))["spec"]["template"]["spec"].clone();
+    assert_eq!(
+        pod["initContainers"][0]["args"][1],
+        "--http-file=path=config.json,url=https://h/$$(HOME)"
+    );
+}
+
+#[test]
 fn a_claims_model_is_read_in_place_and_pinned() {
     let mut plan = plan(
         json!({"image": "mine:2", "imagePullPolicy": "Always", "imagePullSecrets": [{"name": "registry"}]}),

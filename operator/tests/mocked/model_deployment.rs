@@ -219,6 +219,52 @@ async fn a_new_image_verifies_a_bundled_model_anew_and_a_claims_not() {
 }
 
 #[tokio::test]
+async fn a_model_from_elsewhere_tells_its_source_and_a_new_image_downloads_nothing() {
+    let source = json!({"huggingFace": {"repo": "me/tiny", "tokenSecretRef": {"name": "hub"}}});
+    let scenario = Scenario::with_model(json!({"source": source, "serving": {"image": "server:1"}}));
+    scenario.reconcile_model().await.unwrap();
+    let job = job_name(&scenario);
+    let container = scenario.world().get("jobs", &job)["spec"]["template"]["spec"]["containers"][0].clone();
+    assert_eq!(container["args"][1], "--hugging-face=me/tiny");
+    assert_eq!(container["env"][0]["valueFrom"]["secretKeyRef"]["name"], "hub");
+
+    verify(&scenario);
+    let report = json!({
+        "digest": DIGEST, "sizeBytes": 9, "files": 7, "source": "https://hub/me/tiny/tree/c0ffee", "resolvedRevision": "c0ffee"
+    });
+    scenario.world().edit("pods", "job-pod", |pod| {
+        pod["status"]["containerStatuses"][0]["state"]["terminated"]["message"] = json!(report.to_string());
+    });
+    for pod_is_there in [true, false] {
+        scenario.reconcile_model().await.unwrap();
+        let status = status(&scenario);
+        assert_eq!(
+            status["source"], "https://hub/me/tiny/tree/c0ffee",
+            "pod: {pod_is_there}"
+        );
+        assert_eq!(status["revision"], "c0ffee");
+        if pod_is_there {
+            scenario.world().delete("pods", "job-pod");
+        }
+    }
+    let change = |spec: &mut Value| {
+        spec["serving"]["image"] = json!("server:2");
+        spec["source"]["huggingFace"]["tokenSecretRef"]["name"] = json!("another");
+    };
+    scenario.change_spec("modeldeployments", "digits", change);
+    scenario.reconcile_model().await.unwrap();
+    assert_eq!(
+        job_name(&scenario),
+        job,
+        "neither the image nor the token is another model"
+    );
+    let change = |spec: &mut Value| spec["source"]["huggingFace"]["revision"] = json!("v2");
+    scenario.change_spec("modeldeployments", "digits", change);
+    scenario.reconcile_model().await.unwrap();
+    assert_ne!(job_name(&scenario), job);
+}
+
+#[tokio::test]
 async fn a_claim_that_does_not_exist_is_told() {
     let scenario = Scenario::with_model(
         json!({"source": {"persistentVolumeClaim": {"claimName": "models", "path": "w"}}}),
