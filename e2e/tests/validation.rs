@@ -255,7 +255,7 @@ async fn bad_objects_are_refused_with_a_sentence() {
             (from(file("a/.hidden", "https://h/c")), "spec.source.http.files[0].path"),
             (from(file("c", "ftp://h/c")), "spec.source.http.files[0].url"),
             (from(json!({ "http": { "files": [{ "path": "c", "url": "https://h/c", "sha256": "AB" }] } })), "spec.source.http.files[0].sha256"),
-            (from(json!({ "http": { "files": [{ "path": "c", "url": "https://h/c" }, { "path": "c", "url": "https://h/d" }] } })), "Duplicate value"),
+            (from(json!({ "http": { "files": [{ "path": "c", "url": "https://h/c" }, { "path": "c", "url": "https://h/d" }] } })), "duplicate entries for key [path=\"c\"]"),
             (from(json!({ "huggingFace": { "repo": "a/b/c" } })), "spec.source.huggingFace.repo"),
             (from(json!({ "huggingFace": { "repo": "../../admin" } })), "spec.source.huggingFace.repo"),
             (from(json!({ "huggingFace": { "repo": "a/b", "variant": "q4" } })), "spec.source.huggingFace.variant"),
