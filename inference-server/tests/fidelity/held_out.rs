@@ -106,7 +106,7 @@ impl Found {
         let settings: Settings =
             serde_json::from_str(r#"{"language": "en", "word_timestamps": true}"#).unwrap();
         let ours = transcribe(&settings.options());
-        match compare_segments(&ours, &recording.segments) {
+        match compare_segments(&ours, &recording.segments, &[]) {
             Ok(off) if off.is_little() => self.note(&off),
             Ok(Off { time, logprob, .. }) => {
                 self.problems
