@@ -70,6 +70,10 @@ impl Turns {
 
     /// Has the requests read, with those of others if there are any. Fails with the engine's reason.
     pub(crate) fn read(&self, requests: Vec<Request>) -> Result<Vec<Reply>, String> {
+        // Before they wait: others are not to fail with them.
+        requests
+            .iter()
+            .try_for_each(|request| self.whisper.check(request))?;
         let mut state = self.state();
         let ticket = state.tickets;
         state.tickets += 1;
@@ -243,6 +247,7 @@ mod tests {
         assert!(error.contains("it holds 448 places"), "{error}");
         let error = read(&[u32::MAX]).err().unwrap();
         assert!(error.contains("token 4294967295"), "{error}");
+        assert_eq!(turns.state().tickets, 1, "what cannot be read is in nobody's run");
 
         let panics = AtomicBool::new(true);
         turns.watch(move |_| assert!(!panics.swap(false, Ordering::Relaxed), "once"));

@@ -179,7 +179,7 @@ impl Whisper {
         Cache::new(self.sizes.decoder_layers, self.sizes.width)
     }
 
-    /// Runs the decoder once over all requests together; replies come in their order.
+    /// Runs the decoder once over all requests together, each of which passed [`Whisper::check`]; replies come in their order.
     pub(crate) fn read(&self, mut requests: Vec<Request>) -> TractResult<Vec<Reply>> {
         let mut order: Vec<usize> = (0..requests.len()).collect();
         order.sort_by_key(|&i| Arc::as_ptr(&requests[i].memories));
@@ -192,7 +192,7 @@ impl Whisper {
             turn.wanted
                 .extend(request.wanted.iter().map(|wanted| turn.rows.len() + wanted));
             for (place, &token) in request.tokens.iter().enumerate() {
-                self.embed(token, first + place, &mut rows)?;
+                self.embed(token, first + place, &mut rows);
                 turn.rows.push((turn.caches.len(), first + place));
                 turn.watched.push(request.watch);
             }
@@ -242,16 +242,22 @@ impl Whisper {
         Ok((scores?, turn))
     }
 
-    /// The row of a token at its place.
-    fn embed(&self, token: u32, place: usize, rows: &mut Vec<f32>) -> TractResult<()> {
-        let (width, token) = (self.sizes.width, token as usize);
-        if place >= self.sizes.decoder_positions || token >= self.output.columns() {
-            return Err(TractError::msg(format!(
-                "token {token} at place {place}: it holds {} places and {} tokens",
-                self.sizes.decoder_positions,
-                self.output.columns()
-            )));
+    /// Whether a request can be read at all; one that cannot must not be read with others.
+    pub(super) fn check(&self, request: &Request) -> Result<(), String> {
+        let (places, known) = (self.sizes.decoder_positions, self.output.columns());
+        for (place, &token) in (request.cache.length()..).zip(&request.tokens) {
+            if place >= places || token as usize >= known {
+                return Err(format!(
+                    "token {token} at place {place}: it holds {places} places and {known} tokens"
+                ));
+            }
         }
+        Ok(())
+    }
+
+    /// The row of a token at its place.
+    fn embed(&self, token: u32, place: usize, rows: &mut Vec<f32>) {
+        let (width, token) = (self.sizes.width, token as usize);
         let begin = rows.len();
         rows.resize(begin + width, 0.0);
         match &self.tokens {
@@ -260,7 +266,6 @@ impl Whisper {
         }
         let place = &self.positions[place * width..(place + 1) * width];
         iter::zip(&mut rows[begin..], place).for_each(|(x, y)| *x += y);
-        Ok(())
     }
 }
 
@@ -296,7 +301,7 @@ impl Build<'_> {
                 &format!("layers.{layer}/self_attn_layer_norm"),
                 x,
             )?;
-            let mixed = self.linear(&mut graph, self.mixed(weights, layer, heads)?, &[normal])?;
+            let mixed = self.wire(&mut graph, self.mixed(weights, layer, heads)?, &[normal])?;
             let seen = self.wire(
                 &mut graph,
                 SelfAttention {
@@ -306,7 +311,7 @@ impl Build<'_> {
                 &[mixed],
             )?;
             let map = weights.map(&format!("layers.{layer}/self_attn/out_proj"))?;
-            x = self.linear(&mut graph, self.plain(&map), &[seen, x])?;
+            x = self.wire(&mut graph, self.plain(&map), &[seen, x])?;
             x = self.feed_forward(&mut graph, weights, layer, x)?;
         }
         let states = self.norm(&mut graph, weights, "layer_norm", x)?;
@@ -347,7 +352,7 @@ impl Build<'_> {
         for layer in 0..sizes.decoder_layers {
             let name = |part: &str| format!("layers.{layer}/{part}_layer_norm");
             let normal = self.norm(&mut graph, weights, &name("self_attn"), x)?;
-            let mixed = self.linear(&mut graph, self.mixed(weights, layer, heads)?, &[normal])?;
+            let mixed = self.wire(&mut graph, self.mixed(weights, layer, heads)?, &[normal])?;
             let attention = CachedAttention {
                 layer,
                 heads,
@@ -355,10 +360,10 @@ impl Build<'_> {
             };
             let seen = self.wire(&mut graph, attention, &[mixed])?;
             let map = |module: &str| weights.map(&format!("layers.{layer}/{module}_proj"));
-            x = self.linear(&mut graph, self.plain(&map("self_attn/out")?), &[seen, x])?;
+            x = self.wire(&mut graph, self.plain(&map("self_attn/out")?), &[seen, x])?;
             let normal = self.norm(&mut graph, weights, &name("encoder_attn"), x)?;
             let query = self.plain(&scaled(map("encoder_attn/q")?, heads));
-            let query = self.linear(&mut graph, query, &[normal])?;
+            let query = self.wire(&mut graph, query, &[normal])?;
             let of_layer = self.heads.iter().filter(|(at, _)| *at == layer);
             let attention = CrossAttention {
                 layer,
@@ -368,7 +373,7 @@ impl Build<'_> {
                 hand: self.hand.clone(),
             };
             let seen = self.wire(&mut graph, attention, &[query])?;
-            x = self.linear(&mut graph, self.plain(&map("encoder_attn/out")?), &[seen, x])?;
+            x = self.wire(&mut graph, self.plain(&map("encoder_attn/out")?), &[seen, x])?;
             x = self.feed_forward(&mut graph, weights, layer, x)?;
         }
         let pick = Pick {
@@ -383,7 +388,7 @@ impl Build<'_> {
             bias: None,
             gelu: false,
         };
-        let scores = self.linear(&mut graph, output, &[x])?;
+        let scores = self.wire(&mut graph, output, &[x])?;
         finish(graph, &[scores])
     }
 
@@ -416,15 +421,6 @@ impl Build<'_> {
         let name = format!("{}.{}", kernel.name(), graph.nodes().len());
         let wired = graph.wire_node(name, Operator::boxed(self.machine, kernel), inputs);
         Ok(wired.map_err(said)?[0])
-    }
-
-    fn linear(
-        &self,
-        graph: &mut TypedModel,
-        linear: Linear,
-        inputs: &[OutletId],
-    ) -> Result<OutletId, String> {
-        self.wire(graph, linear, inputs)
     }
 
     fn norm(
@@ -482,9 +478,9 @@ impl Build<'_> {
             gelu: true,
             ..self.plain(&weights.map(&format!("layers.{layer}/fc1"))?)
         };
-        let wide = self.linear(graph, wide, &[normal])?;
+        let wide = self.wire(graph, wide, &[normal])?;
         let narrow = self.plain(&weights.map(&format!("layers.{layer}/fc2"))?);
-        self.linear(graph, narrow, &[wide, x])
+        self.wire(graph, narrow, &[wide, x])
     }
 
     /// Queries, keys and values of a layer's attention to itself as one map.
