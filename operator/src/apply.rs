@@ -1,8 +1,8 @@
 //! The only place that writes child objects: server-side apply, and pruning.
 //!
 //! In: the children as `build` wants them and as they were found. Out: them as the apiserver now holds them, and what was
-//! changed. An object that is as wanted is not written, and one that belongs to something else is never touched. What a
-//! child should be is not decided here.
+//! changed. An object that is as wanted is not written, and one that belongs to something else is never touched. What was found
+//! may be a moment old, so whatever is to be written is read again first. What a child should be is not decided here.
 
 mod holder;
 
@@ -19,10 +19,10 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::drift;
+use crate::drift::{self, applied_hash, as_json, was_applied_as};
 use crate::health::Finding;
 use crate::metrics::Metrics;
-use crate::names::{self, APPLIED, HANDOVER_MANAGER, MANAGER, Owner};
+use crate::names::{APPLIED, HANDOVER_MANAGER, MANAGER, Owner};
 use crate::resources::{Applied, Live, Prepared, Resources};
 use holder::foreign_holder;
 
@@ -275,17 +275,24 @@ impl Applier<'_> {
     {
         let name = desired.name_any();
         let mut body = as_json(&desired);
-        let hash = names::hash(body.to_string().as_bytes());
+        let hash = applied_hash(&body);
         body["metadata"]["annotations"][APPLIED] = json!(hash);
 
-        let live = match found.iter().find(|live| live.name_any() == name) {
-            Some(live) => Some(live.clone()),
-            None => self
-                .api::<K>()
-                .get_opt(&name)
-                .await
-                .map_err(failed::<K>("read", &name))?,
+        let as_wanted = |live: &K| {
+            let ours = foreign_holder(self.owner, live.meta()).is_none();
+            let applied = live.annotations().get(APPLIED) == Some(&hash);
+            let goes = live.meta().deletion_timestamp.is_some();
+            ours && (goes || (applied && drift::first_difference(&body, &as_json(live)).is_none()))
         };
+        if let Some(live) = found
+            .iter()
+            .find(|live| live.name_any() == name && as_wanted(live))
+        {
+            return Ok(live.clone());
+        }
+        // What was found may be a moment old: what is to be written is looked at again.
+        let live = self.api::<K>().get_opt(&name).await;
+        let live = live.map_err(failed::<K>("read", &name))?;
         let Some(live) = live else {
             let created = self.patch::<K>(&name, MANAGER, &body).await?;
             let action = if self.settled {
@@ -300,11 +307,11 @@ impl Applier<'_> {
             let kind = K::kind(&()).to_string();
             return Err(Error::Conflict { kind, name, holder });
         }
-        let as_last_applied = live.annotations().get(APPLIED) == Some(&hash);
-        let difference = drift::first_difference(&body, &as_json(&live));
-        if live.meta().deletion_timestamp.is_some() || (as_last_applied && difference.is_none()) {
+        if as_wanted(&live) {
             return Ok(live);
         }
+        let as_last_applied = live.annotations().get(APPLIED) == Some(&hash);
+        let difference = drift::first_difference(&body, &as_json(&live));
         let updated = self.patch::<K>(&name, MANAGER, &body).await?;
         if updated.resource_version() != live.resource_version() {
             let action = match difference {
@@ -327,14 +334,22 @@ impl Applier<'_> {
         let handed_over = desired
             .iter()
             .filter(|one| one.spec.as_ref().is_some_and(|spec| spec.replicas.is_none()));
-        for name in handed_over.map(ResourceExt::name_any) {
-            let Some(live) = found.iter().find(|live| live.name_any() == name) else {
+        for wanted in handed_over {
+            let name = wanted.name_any();
+            if found
+                .iter()
+                .any(|live| live.name_any() == name && was_applied_as(live, wanted))
+            {
+                continue; // it was applied without a number before
+            }
+            let ours = |live: &Deployment| {
+                foreign_holder(self.owner, live.meta()).is_none()
+                    && drift::applied_by(live.managed_fields(), MANAGER, &["spec", "replicas"])
+            };
+            let live = self.api::<Deployment>().get_opt(&name).await;
+            let Some(live) = live.map_err(failed::<Deployment>("read", &name))?.filter(ours) else {
                 continue;
             };
-            let ours = drift::applied_by(live.managed_fields(), MANAGER, &["spec", "replicas"]);
-            if !ours || foreign_holder(self.owner, live.meta()).is_some() {
-                continue;
-            }
             // An autoscaler leaves a Deployment of no pods alone, so it starts from its own least number.
             let least = autoscalers
                 .iter()
@@ -423,9 +438,4 @@ fn failed<K: Resource<DynamicType = ()>>(
         name,
         source: Box::new(source),
     }
-}
-
-/// The object as it goes over the wire. The generated types are made of maps with text keys, which JSON can always hold.
-fn as_json<K: Serialize>(object: &K) -> Value {
-    serde_json::to_value(object).unwrap_or_default()
 }

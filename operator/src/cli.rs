@@ -14,6 +14,10 @@ pub struct Args {
     #[arg(long, env = "PARLANCE_SERVER_IMAGE")]
     pub server_image: String,
 
+    /// Give pods that serve this image at once; otherwise they keep theirs until their spec changes or they cease to serve
+    #[arg(long, env = "PARLANCE_UPDATE_RUNNING_SERVERS")]
+    pub update_running_servers: bool,
+
     /// Namespaces to look after, separated by commas; all when left out
     #[arg(long, env = "PARLANCE_NAMESPACES", value_delimiter = ',')]
     pub namespaces: Vec<String>,
@@ -65,6 +69,8 @@ pub enum LogFormat {
 pub struct Config {
     /// Image of the server, for objects that name none.
     pub server_image: String,
+    /// Whether pods that serve get that image at once.
+    pub update_running_servers: bool,
     /// Namespaces to look after; all when empty.
     pub namespaces: Vec<String>,
     /// The Lease to hold while working, if any.
@@ -90,6 +96,7 @@ impl From<Args> for Config {
     fn from(args: Args) -> Config {
         let Args {
             server_image,
+            update_running_servers,
             namespaces,
             leader_election,
             lease_name: name,
@@ -112,6 +119,7 @@ impl From<Args> for Config {
         let namespaces = namespaces.into_iter().map(|name| name.trim().to_string());
         Config {
             server_image,
+            update_running_servers,
             namespaces: namespaces.filter(|name| !name.is_empty()).collect(),
             lease: leader_election.then_some(LeaseConfig { name, namespace }),
             identity: identity

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use kube::Client;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::children::Children;
 use crate::downloads::Downloads;
+use crate::events::Budget;
 use crate::kinds::Kinds;
 use crate::metrics::Metrics;
 use crate::names::Owner;
@@ -25,12 +27,18 @@ pub struct Context {
     pub client: Client,
     /// Image of the server where a spec names none.
     pub server_image: String,
+    /// Whether pods that serve get the operator's own server image at once, and not with the next change of their spec.
+    pub update_running_servers: bool,
     /// Name of this process in Events and in the Lease.
     pub identity: String,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// The children of all objects, as far as they are watched.
+    pub children: Children,
     /// How far downloads are.
     pub downloads: Downloads,
+    /// Events that each object may still have.
+    pub events: Budget,
     /// Which kinds of other projects the cluster has.
     pub kinds: Kinds,
     permits: Semaphore,
@@ -49,9 +57,12 @@ impl Context {
         Context {
             client,
             server_image,
+            update_running_servers: false,
             identity,
             metrics,
+            children: Children::default(),
             downloads: Downloads::default(),
+            events: Budget::default(),
             kinds: Kinds::default(),
             permits: Semaphore::new(concurrency.max(1)),
             failures: Mutex::default(),

@@ -5,8 +5,11 @@
 //! server-side apply has it.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use kube::ResourceExt;
+use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::names::{self, APPLIED};
 use crate::quantity;
 
 /// Lists whose elements the API tells apart by keys, as server-side apply merges them. All others count as one value.
@@ -27,6 +30,21 @@ const QUANTITIES: [&str; 3] = ["requests", "limits", "sizeLimit"];
 
 /// Objects that the API takes as one value (`x-kubernetes-map-type: atomic`): a member too many is a difference too.
 const ATOMIC: [&str; 3] = ["selector", "matchLabels", "nodeSelector"];
+
+/// Whether a live object was last applied as it is wanted now. What others have changed since then is not looked at.
+pub fn was_applied_as<K: ResourceExt + Serialize>(live: &K, wanted: &K) -> bool {
+    live.annotations().get(APPLIED) == Some(&applied_hash(&as_json(wanted)))
+}
+
+/// What the annotation [`APPLIED`] holds of an object that is applied as `body`.
+pub fn applied_hash(body: &Value) -> String {
+    names::hash(body.to_string().as_bytes())
+}
+
+/// The object as it goes over the wire. The generated types are made of maps with text keys, which JSON can always hold.
+pub fn as_json<K: Serialize>(object: &K) -> Value {
+    serde_json::to_value(object).unwrap_or_default()
+}
 
 /// Path of the first field of `desired` that `live` does not hold as desired; nothing when it holds them all.
 pub fn first_difference(desired: &Value, live: &Value) -> Option<String> {

@@ -1,11 +1,17 @@
 //! Events: what a person sees with `kubectl describe`.
 //!
 //! In: the conditions before and after, and what was written. Out: Events, told when something changes and never again.
-//! `announcements` is pure; `publish` writes. An Event that cannot be written is logged, and stops nothing.
+//! `announcements` is pure; `publish` writes. An Event that cannot be written is logged, and stops nothing; so is one about an
+//! object that has had too many.
 
 use std::fmt::Write;
+use std::num::NonZeroU32;
+use std::time::Duration;
 
 use crds::condition::{DEGRADED, MODEL_CACHED, READY};
+use governor::clock::MonotonicClock;
+use governor::state::keyed::HashMapStateStore;
+use governor::{Quota, RateLimiter};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
@@ -83,11 +89,52 @@ fn repaired(change: &Change) -> Option<Announcement> {
     Some(normal("Repaired", note))
 }
 
-/// Writes Events about an object.
-pub async fn publish(client: &Client, about: &ObjectReference, instance: &str, told: Vec<Announcement>) {
+/// Events that an object may still have: 25, and one more every five minutes, as client-go's filter has it.
+pub struct Budget(RateLimiter<String, HashMapStateStore<String>, MonotonicClock>);
+
+impl Default for Budget {
+    fn default() -> Budget {
+        const BURST: NonZeroU32 = NonZeroU32::new(25).unwrap();
+        const REFILL: Duration = Duration::from_secs(300);
+        let quota = Quota::with_period(REFILL)
+            .unwrap_or(Quota::per_minute(BURST))
+            .allow_burst(BURST);
+        Budget(RateLimiter::hashmap_with_clock(quota, MonotonicClock))
+    }
+}
+
+impl Budget {
+    /// Takes one Event of the object with this uid, if there is one left.
+    fn take(&self, uid: &str) -> bool {
+        if self.0.len() > 10_000 {
+            self.0.retain_recent();
+        }
+        self.0.check_key(&uid.to_string()).is_ok()
+    }
+}
+
+/// Writes Events about an object, as many as it may have.
+pub async fn publish(
+    client: &Client,
+    about: &ObjectReference,
+    instance: &str,
+    told: Vec<Announcement>,
+    budget: &Budget,
+) {
     let namespace = about.namespace.as_deref().unwrap_or("default");
     let api = Api::<Event>::namespaced(client.clone(), namespace);
     for announcement in told {
+        if !budget.take(about.uid.as_deref().unwrap_or_default()) {
+            let (name, reason, note) = (&about.name, &announcement.reason, &announcement.note);
+            tracing::warn!(
+                namespace,
+                ?name,
+                reason,
+                note,
+                "too many Events about one object: this one is only logged"
+            );
+            continue;
+        }
         let event = event(about, instance, announcement);
         if let Err(error) = api.create(&PostParams::default(), &event).await
             && !namespace_goes(&error)
@@ -146,6 +193,13 @@ mod tests {
         told.into_iter()
             .map(|one| format!("{} {}: {}", one.warning, one.reason, one.note))
             .collect()
+    }
+
+    #[test]
+    fn an_object_has_so_many_events_and_takes_none_of_anothers() {
+        let budget = Budget::default();
+        assert_eq!((0..100).filter(|_| budget.take("u-1")).count(), 25);
+        assert!(budget.take("u-2"));
     }
 
     #[test]

@@ -12,9 +12,11 @@
 //! | [`leader`] | election by a Lease |
 //! | [`transcription_service`], [`model_deployment`] | one folder a kind: `fetch`, `plan`, `build`, `status` |
 //! | [`workload`] | pure builders of the children, from a [`workload::WorkloadPlan`] |
+//! | [`watches`], [`children`] | which children are watched, and what is known of them |
 //! | [`observe`] | reads what a reconcile needs to know of the cluster |
 //! | [`kinds`], [`prometheus_operator`] | which kinds of other projects the cluster has, and what Parlance sets in them |
 //! | [`resources`], [`apply`], [`drift`] | the children as one set, and the only place that writes them |
+//! | [`images`] | which image pods that serve keep when the operator comes with another |
 //! | [`error`] | why a reconcile failed, and when it is tried again |
 //! | [`publish`] | the one patch of a status, and its Events |
 //! | [`health`], [`conditions`] | pure: what is wrong with the children, and how that is told |
@@ -24,6 +26,7 @@
 //! `async` and no client.
 
 pub mod apply;
+pub mod children;
 pub mod cli;
 pub mod conditions;
 pub mod context;
@@ -34,6 +37,7 @@ pub mod error;
 pub mod events;
 pub mod health;
 pub mod http;
+pub mod images;
 pub mod kinds;
 pub mod leader;
 pub mod metrics;
@@ -47,4 +51,5 @@ pub mod resources;
 pub mod run;
 pub mod telemetry;
 pub mod transcription_service;
+pub mod watches;
 pub mod workload;

@@ -15,8 +15,9 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::try_join;
 
+use crate::context::Context;
 use crate::health::{claims, pods};
-use crate::kinds::{Kinds, OptionalKind};
+use crate::kinds::OptionalKind;
 use crate::names::Owner;
 use crate::resources::{Live, Resources};
 
@@ -40,22 +41,18 @@ pub struct Observed {
 }
 
 /// Reads the children of `owner`, and whatever may keep them from running.
-pub async fn observe(
-    client: &Client,
-    kinds: &Kinds,
-    owner: &Owner,
-    wants_gpu: bool,
-) -> Result<Observed, kube::Error> {
+pub async fn observe(context: &Context, owner: &Owner, wants_gpu: bool) -> Result<Observed, kube::Error> {
+    let (client, kinds, of) = (&context.client, &context.kinds, &context.children);
     let (service_accounts, persistent_volume_claims, services, deployments, autoscalers, budgets, jobs, pods) =
         try_join!(
-            list(client, owner),
-            list(client, owner),
-            list(client, owner),
-            list(client, owner),
-            list(client, owner),
-            list(client, owner),
-            list(client, owner),
-            list::<Pod>(client, owner),
+            of.of(client, owner),
+            of.of(client, owner),
+            of.of(client, owner),
+            of.of(client, owner),
+            of.of(client, owner),
+            of.of(client, owner),
+            of.of(client, owner),
+            of.of::<Pod>(client, owner),
         )?;
     let mut observed = Observed {
         children: Resources {
@@ -73,9 +70,8 @@ pub async fn observe(
     };
     observed.offered = kinds.offered(client).await?;
     let (children, offered) = (&mut observed.children, &mut observed.offered);
-    children.pod_monitors = list_optional(client, kinds, owner, OptionalKind::PodMonitor, offered).await?;
-    children.prometheus_rules =
-        list_optional(client, kinds, owner, OptionalKind::PrometheusRule, offered).await?;
+    children.pod_monitors = list_optional(context, owner, OptionalKind::PodMonitor, offered).await?;
+    children.prometheus_rules = list_optional(context, owner, OptionalKind::PrometheusRule, offered).await?;
     let stuck = stuck(&observed);
     for uid in &stuck {
         observed.warnings.extend(warnings(client, owner, uid).await?);
@@ -123,34 +119,28 @@ fn stuck(observed: &Observed) -> Vec<String> {
     uids.chain(jobs.filter_map(ResourceExt::uid)).collect()
 }
 
-async fn list<K>(client: &Client, owner: &Owner) -> Result<Vec<K>, kube::Error>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
-{
-    let api = Api::<K>::namespaced(client.clone(), &owner.namespace);
-    Ok(api
-        .list(&ListParams::default().labels(&owner.list_selector()))
-        .await?
-        .items)
-}
-
 /// Children of a kind that the cluster may lack. Where it has just gone, or the operator may not read it, it counts as missing.
 async fn list_optional<K>(
-    client: &Client,
-    kinds: &Kinds,
+    context: &Context,
     owner: &Owner,
     kind: OptionalKind,
     offered: &mut BTreeSet<OptionalKind>,
 ) -> Result<Vec<K>, kube::Error>
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static,
 {
     if !offered.contains(&kind) {
         return Ok(Vec::new());
     }
-    match list(client, owner).await {
+    match context.children.of(&context.client, owner).await {
         Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => {
-            kinds.forget(kind);
+            context.kinds.forget(kind);
             offered.remove(&kind);
             Ok(Vec::new())
         }

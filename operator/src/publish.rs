@@ -70,7 +70,8 @@ where
         };
     }
     let told = events::announcements(conditions_before, conditions_after, changes);
-    events::publish(&context.client, &object.object_ref(&()), &context.identity, told).await;
+    let about = object.object_ref(&());
+    events::publish(&context.client, &about, &context.identity, told, &context.events).await;
     Ok(())
 }
 

@@ -2,7 +2,6 @@
 //!
 //! In: the configuration. Out: nothing, until it is told to stop. What a reconcile does is not known here.
 
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -12,37 +11,29 @@ use std::time::Duration;
 use axum::http::header::{HeaderValue, USER_AGENT};
 use crds::{ModelDeployment, TranscriptionService};
 use futures::future::{BoxFuture, join_all};
-use futures::{FutureExt, Stream, StreamExt, stream};
+use futures::{FutureExt, Stream, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service, ServiceAccount};
-use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::api::ListParams;
 use kube::runtime::controller::{self, Action, Config as ControllerConfig};
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{Controller, WatchStreamExt, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::explain;
 use crate::cli::Config;
 use crate::context::Context;
 use crate::http;
-use crate::kinds::OptionalKind;
 use crate::leader::Candidate;
 use crate::metrics::Metrics;
-use crate::names::{KIND, Kind, MANAGED, NAME};
-use crate::prometheus_operator::{PodMonitor, PrometheusRule};
 use crate::transcription_service::fetch::source_claim;
-use crate::{model_deployment, transcription_service};
-
-/// Time between two looks for a kind that the cluster lacks.
-const ASK_AGAIN: Duration = Duration::from_secs(30);
+use crate::watches::slim;
+use crate::{model_deployment, transcription_service, watches};
 
 /// Why the operator ends with an error.
 #[derive(Debug, thiserror::Error)]
@@ -134,13 +125,14 @@ async fn work(
     }
     metrics.leads(true);
     tracing::info!(namespaces = ?config.namespaces, "reconciles");
-    let context = Context::new(
+    let mut context = Context::new(
         client,
         config.server_image,
         config.identity,
         metrics.clone(),
         config.concurrency.into(),
     );
+    context.update_running_servers = config.update_running_servers;
     let controllers = controllers(Arc::new(context), &config.namespaces, config.concurrency, &stop);
     let finished = match &mut lead {
         Some(lead) => tokio::select! {
@@ -223,11 +215,17 @@ async fn controllers(
     };
     let config = ControllerConfig::default()
         .concurrency(concurrency)
-        .debounce(Duration::from_millis(200));
-    let mut all: Vec<BoxFuture<'_, ()>> = Vec::new();
+        .debounce(Duration::from_millis(20));
+    let (mut all, mut watching): (Vec<BoxFuture<'_, ()>>, _) = (Vec::new(), JoinSet::new());
     for scope in scopes {
-        let services = services(&context, scope).with_config(config.clone());
-        let services = services.graceful_shutdown_on(stop.clone().cancelled_owned());
+        let (owners, told) = watches::owners();
+        for watch in watches::watch_children(&context, scope, &owners) {
+            watching.spawn(watch);
+        }
+        let services = services(&context, scope).reconcile_on(told.services);
+        let services = services
+            .with_config(config.clone())
+            .graceful_shutdown_on(stop.clone().cancelled_owned());
         context.metrics.count_services(services.store());
         let (reconcile, policy) = (
             transcription_service::reconcile,
@@ -235,24 +233,37 @@ async fn controllers(
         );
         all.push(log(services.run(reconcile, policy, context.clone())).boxed());
 
-        let models = models(&context, scope).with_config(config.clone());
-        let models = models.graceful_shutdown_on(stop.clone().cancelled_owned());
+        let models = models(&context, scope).reconcile_on(told.models);
+        let models = models
+            .with_config(config.clone())
+            .graceful_shutdown_on(stop.clone().cancelled_owned());
         context.metrics.count_models(models.store());
         let (reconcile, policy) = (model_deployment::reconcile, model_deployment::error_policy);
         all.push(log(models.run(reconcile, policy, context.clone())).boxed());
     }
+    context.children.filled().await;
     join_all(all).await;
+}
+
+/// A controller of a kind, whose store leaves out who applied which field: that takes more memory than the objects.
+fn controller<K>(api: Api<K>) -> Controller<K>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    let (store, writer) = reflector::store();
+    let events = watcher(api, watcher::Config::default())
+        .modify(slim)
+        .reflect(writer)
+        .applied_objects();
+    Controller::for_stream(events, store)
 }
 
 /// The controller of TranscriptionServices in a namespace, or in all.
 fn services(context: &Arc<Context>, scope: Option<&str>) -> Controller<TranscriptionService> {
     let client = &context.client;
-    let services = Controller::new(
-        api::<TranscriptionService>(client, scope),
-        watcher::Config::default(),
-    );
+    let services = controller(api::<TranscriptionService>(client, scope));
     let (by_model, by_claim) = (services.store(), services.store());
-    children(services, context, scope, Kind::TranscriptionService)
+    services
         .watches(
             api::<ModelDeployment>(client, scope),
             watcher::Config::default(),
@@ -282,112 +293,19 @@ fn services(context: &Arc<Context>, scope: Option<&str>) -> Controller<Transcrip
 /// The controller of ModelDeployments in a namespace, or in all.
 fn models(context: &Arc<Context>, scope: Option<&str>) -> Controller<ModelDeployment> {
     let client = &context.client;
-    let models = Controller::new(api::<ModelDeployment>(client, scope), watcher::Config::default());
+    let models = controller(api::<ModelDeployment>(client, scope));
     let by_claim = models.store();
-    children(models, context, scope, Kind::ModelDeployment)
-        .owns(
-            api::<Job>(client, scope),
-            watcher::Config::default().labels(MANAGED),
-        )
-        .watches(
-            api::<PersistentVolumeClaim>(client, scope),
-            watcher::Config::default(),
-            move |claim| {
-                referring(&by_claim, move |model| {
-                    let source = model.spec.model.source.persistent_volume_claim.as_ref();
-                    source.is_some_and(|source| source.claim_name == claim.name_any())
-                        && model.namespace() == claim.namespace()
-                })
-            },
-        )
-}
-
-/// Watches the children that both kinds have. Pods and retained claims have no owner reference to the object, so those are
-/// told by their labels.
-fn children<K>(
-    controller: Controller<K>,
-    context: &Arc<Context>,
-    scope: Option<&str>,
-    kind: Kind,
-) -> Controller<K>
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
-{
-    let client = &context.client;
-    let ours = || watcher::Config::default().labels(MANAGED);
-    controller
-        .owns(api::<Deployment>(client, scope), ours())
-        .owns(api::<Service>(client, scope), ours())
-        .owns(api::<ServiceAccount>(client, scope), ours())
-        .owns(api::<HorizontalPodAutoscaler>(client, scope), ours())
-        .owns(api::<PodDisruptionBudget>(client, scope), ours())
-        .watches(api::<Pod>(client, scope), ours(), move |pod| {
-            by_labels(kind, &pod)
-        })
-        .watches(
-            api::<PersistentVolumeClaim>(client, scope),
-            ours(),
-            move |claim| by_labels(kind, &claim),
-        )
-        .reconcile_on(optional::<PodMonitor, K>(
-            context,
-            scope,
-            kind,
-            OptionalKind::PodMonitor,
-        ))
-        .reconcile_on(optional::<PrometheusRule, K>(
-            context,
-            scope,
-            kind,
-            OptionalKind::PrometheusRule,
-        ))
-}
-
-/// The objects whose children of a kind that the cluster may lack have changed. Nothing is watched until the kind is there.
-fn optional<C, K>(
-    context: &Arc<Context>,
-    scope: Option<&str>,
-    kind: Kind,
-    wanted: OptionalKind,
-) -> impl Stream<Item = ObjectRef<K>> + Send + 'static
-where
-    C: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
-    C: Clone + Debug + DeserializeOwned + Send + 'static,
-    K: Resource<DynamicType = ()> + 'static,
-{
-    let api = api::<C>(&context.client, scope);
-    let context = context.clone();
-    let there = async move {
-        while !context.kinds.has(&context.client, wanted).await.unwrap_or(false) {
-            tokio::time::sleep(ASK_AGAIN).await;
-        }
-    };
-    stream::once(there)
-        .flat_map(move |()| {
-            watcher(api.clone(), watcher::Config::default().labels(MANAGED))
-                .default_backoff()
-                .touched_objects()
-        })
-        .filter_map(move |changed| {
-            let owner = match changed {
-                Ok(child) => by_labels(kind, &child),
-                // Tried again by the watcher, later each time: the kind may have gone for good.
-                Err(error) => {
-                    tracing::debug!(kind = wanted.as_str(), "failed to watch: {error}");
-                    None
-                }
-            };
-            async move { owner }
-        })
-}
-
-/// The object that a child's labels name.
-fn by_labels<K: Resource<DynamicType = ()>, C: Resource>(kind: Kind, child: &C) -> Option<ObjectRef<K>> {
-    let empty = BTreeMap::new();
-    let labels = child.meta().labels.as_ref().unwrap_or(&empty);
-    let ours = labels.get(KIND).is_some_and(|value| value == kind.as_str());
-    let name = labels.get(NAME).filter(|_| ours)?;
-    Some(ObjectRef::new(name).within(child.meta().namespace.as_deref()?))
+    models.watches(
+        api::<PersistentVolumeClaim>(client, scope),
+        watcher::Config::default(),
+        move |claim| {
+            referring(&by_claim, move |model| {
+                let source = model.spec.model.source.persistent_volume_claim.as_ref();
+                source.is_some_and(|source| source.claim_name == claim.name_any())
+                    && model.namespace() == claim.namespace()
+            })
+        },
+    )
 }
 
 /// The known objects that refer to another one.

@@ -4,9 +4,8 @@
 
 use crds::ModelDeployment;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
-use kube::Client;
 
-use crate::kinds::Kinds;
+use crate::context::Context;
 use crate::names::Owner;
 use crate::observe::{self, Observed};
 
@@ -23,17 +22,16 @@ pub struct Fetched {
 pub async fn fetch(
     model: &ModelDeployment,
     owner: &Owner,
-    client: &Client,
-    kinds: &Kinds,
+    context: &Context,
 ) -> Result<Fetched, kube::Error> {
     let wants_gpu = model
         .spec
         .serving
         .as_ref()
         .is_some_and(|serving| serving.gpu.is_some());
-    let observed = observe::observe(client, kinds, owner, wants_gpu).await?;
+    let observed = observe::observe(context, owner, wants_gpu).await?;
     let claim = match &model.spec.model.source.persistent_volume_claim {
-        Some(source) => observe::get(client, &owner.namespace, &source.claim_name).await?,
+        Some(source) => observe::get(&context.client, &owner.namespace, &source.claim_name).await?,
         None => None,
     };
     Ok(Fetched { observed, claim })

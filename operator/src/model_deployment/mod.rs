@@ -21,6 +21,7 @@ use crate::context::Context;
 use crate::downloads;
 pub use crate::error::Error;
 use crate::health::report;
+use crate::images;
 use crate::names::{Kind, Owner, PAUSED};
 use status::Outcome;
 
@@ -46,9 +47,7 @@ async fn look_after(model: &ModelDeployment, context: &Context) -> Result<Action
         return Ok(Action::await_change());
     }
     // With a client: read.
-    let mut fetched = fetch::fetch(model, &owner, &context.client, &context.kinds)
-        .await
-        .map_err(Error::Fetch)?;
+    let mut fetched = fetch::fetch(model, &owner, context).await.map_err(Error::Fetch)?;
     fetched.observed.download = context.downloads.of(&owner, &fetched.observed.pods).await;
     // Without: decide.
     let plan = plan::plan(model, &owner, &fetched, &context.server_image);
@@ -64,10 +63,11 @@ async fn look_after(model: &ModelDeployment, context: &Context) -> Result<Action
                 metrics,
                 settled,
             };
-            match applier
-                .apply(build::build(&plan), &fetched.observed.children)
-                .await
-            {
+            let mut prepared = build::build(&plan);
+            if status::is_of_this_spec(model) && !context.update_running_servers {
+                prepared = images::keep_serving_images(prepared, &fetched.observed.children);
+            }
+            match applier.apply(prepared, &fetched.observed.children).await {
                 Ok((applied, changes)) => Outcome::Applied {
                     plan,
                     applied,

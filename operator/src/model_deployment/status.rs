@@ -77,6 +77,12 @@ pub fn conditions(model: &ModelDeployment) -> &[Condition] {
     model.status.as_ref().map_or(&[], |status| &status.conditions)
 }
 
+/// Whether the status speaks of the spec as it is now.
+pub fn is_of_this_spec(model: &ModelDeployment) -> bool {
+    let status = model.status.as_ref();
+    status.is_some_and(|status| status.observed_generation == model.metadata.generation)
+}
+
 /// The time, for conditions.
 pub fn now() -> Time {
     Time(Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default())

@@ -4,9 +4,8 @@
 
 use crds::{ModelDeployment, TranscriptionService};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
-use kube::Client;
 
-use crate::kinds::Kinds;
+use crate::context::Context;
 use crate::names::{Owner, model_child};
 use crate::observe::{self, Observed};
 
@@ -25,16 +24,15 @@ pub struct Fetched {
 pub async fn fetch(
     service: &TranscriptionService,
     owner: &Owner,
-    client: &Client,
-    kinds: &Kinds,
+    context: &Context,
 ) -> Result<Fetched, kube::Error> {
-    let observed = observe::observe(client, kinds, owner, service.spec.serving.gpu.is_some()).await?;
+    let observed = observe::observe(context, owner, service.spec.serving.gpu.is_some()).await?;
     let model = match &service.spec.model_ref {
-        Some(reference) => observe::get(client, &owner.namespace, &reference.name).await?,
+        Some(reference) => observe::get(&context.client, &owner.namespace, &reference.name).await?,
         None => None,
     };
     let claim = match source_claim(service, model.as_ref()) {
-        Some(name) => observe::get(client, &owner.namespace, &name).await?,
+        Some(name) => observe::get(&context.client, &owner.namespace, &name).await?,
         None => None,
     };
     Ok(Fetched {

@@ -21,6 +21,7 @@ use crate::context::Context;
 use crate::downloads;
 pub use crate::error::Error;
 use crate::health::report;
+use crate::images;
 use crate::names::{Kind, Owner, PAUSED};
 use status::Outcome;
 
@@ -46,7 +47,7 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
         return Ok(Action::await_change());
     }
     // With a client: read.
-    let mut fetched = fetch::fetch(service, &owner, &context.client, &context.kinds)
+    let mut fetched = fetch::fetch(service, &owner, context)
         .await
         .map_err(Error::Fetch)?;
     fetched.observed.download = context.downloads.of(&owner, &fetched.observed.pods).await;
@@ -64,10 +65,11 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
                 metrics,
                 settled,
             };
-            match applier
-                .apply(build::build(&plan), &fetched.observed.children)
-                .await
-            {
+            let mut prepared = build::build(&plan);
+            if status::is_of_this_spec(service) && !context.update_running_servers {
+                prepared = images::keep_serving_images(prepared, &fetched.observed.children);
+            }
+            match applier.apply(prepared, &fetched.observed.children).await {
                 Ok((applied, changes)) => Outcome::Applied {
                     plan,
                     applied,
