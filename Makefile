@@ -36,8 +36,10 @@ install-plugin: build ## Install `kubectl parlance` into PLUGIN_DIR (~/.local/bi
 	install -D -t "$(PLUGIN_DIR)" "$(or $(CARGO_TARGET_DIR),target)/release/kubectl-parlance" kubectl-parlance/kubectl_complete-parlance
 
 .PHONY: generate
-generate: ## Write the CRD YAML and the API reference from the API types
+generate: ## Write what is generated: the CRD YAML, the API reference, the manifests for kustomize
 	cargo run --release --locked -p crds --bin crdgen
+	@command -v helm >/dev/null || $(CLUSTER)/build.sh helm
+	deploy/kustomize/generate.sh
 
 .PHONY: fmt
 fmt: ## Format the Rust code
@@ -70,6 +72,14 @@ rules-test: ## Run the alerts' scenes through Prometheus's own promtool
 .PHONY: e2e
 e2e: prerequisites ## Run the end-to-end tests (ARGS='name' picks some; the cluster stays if it was up)
 	@$(CLUSTER)/test.sh e2e
+
+.PHONY: upgrade-test
+upgrade-test: prerequisites ## Upgrade the operator of an earlier commit under services that serve (ARGS=COMMIT)
+	@$(CLUSTER)/upgrade-test.sh $(ARGS)
+
+.PHONY: bench-operator
+bench-operator: prerequisites ## Measure the operator with 1,000 services on 200 fake nodes (ARGS='--services 100')
+	@bench/operator.sh $(ARGS)
 
 .PHONY: bench
 bench: build ## Run the benchmarks

@@ -9,7 +9,7 @@ REPO_DIR=$(cd "$CLUSTER_DIR/../.." && pwd)
 : "${PARLANCE_CACHE:=${XDG_CACHE_HOME:-$HOME/.cache}/parlance}"
 export PARLANCE_CACHE
 BIN=$PARLANCE_CACHE/bin        # programs of the cluster, and kubectl, helm, grpcurl
-IMAGES=$PARLANCE_CACHE/images  # OCI archives
+: "${IMAGES:=$PARLANCE_CACHE/images}" # OCI archives
 STAMPS=$PARLANCE_CACHE/stamps  # what each of them was built from
 LOGS=$PARLANCE_CACHE/logs      # logs of builds; logs of the running cluster are in $RUN/logs
 RUN=$PARLANCE_CACHE/run        # state of the running cluster; cluster-down removes it
@@ -35,7 +35,7 @@ KIND_CLUSTER=parlance
 # The two images that `make images` builds. IMAGE_REGISTRY is for a cluster that pulls from one (see load-images.sh).
 OPERATOR_REPOSITORY=${IMAGE_REGISTRY:-localhost}/parlance-operator
 SERVER_REPOSITORY=${IMAGE_REGISTRY:-localhost}/parlance-server
-IMAGE_TAG=dev
+: "${IMAGE_TAG:=dev}"
 
 # The clients keep their caches here and read nobody's preferences.
 KUBECACHEDIR=$PARLANCE_CACHE/kubectl-$(id -u)

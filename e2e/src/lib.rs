@@ -6,6 +6,7 @@
 pub mod api;
 pub mod audit;
 pub mod client;
+pub mod helm;
 pub mod manifest;
 pub mod namespace;
 pub mod nodes;

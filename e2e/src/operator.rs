@@ -30,11 +30,14 @@ pub async fn pods(client: &Client) -> Vec<Pod> {
 /// # Panics
 /// When there is no operator or it does not answer.
 pub async fn metrics(client: &Client) -> String {
-    let pod = pods(client)
+    try_metrics(client)
         .await
-        .into_iter()
-        .next()
-        .expect("no operator runs in parlance-system");
+        .expect("failed to read the operator's metrics")
+}
+
+async fn try_metrics(client: &Client) -> Result<String, String> {
+    let pod = pods(client).await.into_iter().next();
+    let pod = pod.ok_or("no operator runs in parlance-system")?;
     let path = format!(
         "/api/v1/namespaces/{NAMESPACE}/pods/{}:8080/proxy/metrics",
         pod.name_any()
@@ -43,7 +46,7 @@ pub async fn metrics(client: &Client) -> String {
     client
         .request_text(request)
         .await
-        .expect("failed to read the operator's metrics")
+        .map_err(|error| error.to_string())
 }
 
 /// Reconciles of TranscriptionServices that the operator has finished since it started.
@@ -51,8 +54,19 @@ pub async fn metrics(client: &Client) -> String {
 /// # Panics
 /// As [`metrics`].
 pub async fn reconciles(client: &Client) -> f64 {
-    let text = metrics(client).await;
-    let lines = text.lines().filter(|line| {
+    services_reconciled(&metrics(client).await)
+}
+
+/// As [`reconciles`], for an operator that may not answer yet.
+///
+/// # Errors
+/// That there is none, or what it says.
+pub async fn try_reconciles(client: &Client) -> Result<f64, String> {
+    Ok(services_reconciled(&try_metrics(client).await?))
+}
+
+fn services_reconciled(metrics: &str) -> f64 {
+    let lines = metrics.lines().filter(|line| {
         line.starts_with("parlance_operator_reconcile_duration_seconds_count")
             && line.contains("TranscriptionService")
     });

@@ -51,11 +51,12 @@ start_kubelet() {
 
 start_proxy() { start kube-proxy "$BIN/kube-proxy" --config="$RUN/config/kube-proxy.yaml"; }
 
-# KWOK plays the kubelet for nodes that carry its annotation, and for no others. Without such a node it rests.
+# KWOK plays the kubelet for nodes that carry its annotation, and for no others. Without such a node it rests. A node whose Lease
+# is not renewed counts as lost after 50 s, and its pods as not ready: KWOK renews it at a quarter of the duration.
 start_kwok() {
   start kwok "$BIN/kwok" --kubeconfig="$OWN_KUBECONFIG" --config="$BIN/kwok-stages.yaml" \
     --manage-all-nodes=false --manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake \
-    --node-ip="$PARLANCE_NODE_IP" --cidr=10.250.0.0/16 --server-address=127.0.0.1:10247
+    --node-lease-duration-seconds=120 --node-ip="$PARLANCE_NODE_IP" --cidr=10.250.0.0/16 --server-address=127.0.0.1:10247
 }
 
 apply_addons() {
