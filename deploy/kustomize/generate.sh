@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Writes base/operator.yaml: what the chart renders with its default values, without the labels that would say Helm installed it.
+set -euo pipefail
+cd "$(dirname "$0")"
+{
+  echo "# Generated from charts/parlance by 'make generate'; do not edit."
+  helm template parlance ../../charts/parlance --namespace parlance-system |
+    sed -e '/helm.sh\/chart:/d' -e '/app.kubernetes.io\/managed-by: Helm/d' -e '/^# Source:/d'
+} >base/operator.yaml
