@@ -201,10 +201,10 @@ pub(super) fn compare_segments(ours: &Transcript, theirs: &[Segment], clips: &[C
         };
         time(ours.start, theirs.start);
         time(ours.end, theirs.end);
-        // The original's first word may begin before its segment; ours are within theirs.
+        // The original's first word may begin before its segment, and its last word end after it; ours are within theirs.
         for (ours, word) in ours.words.iter().zip(&theirs.words) {
             time(ours.start, word.start.max(theirs.start));
-            time(ours.end, word.end);
+            time(ours.end, word.end.min(theirs.end));
         }
         latest = latest.max(theirs.end.min(end));
         // A window that the model itself holds for silence is told by very little: there small differences grow.
