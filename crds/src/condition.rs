@@ -70,6 +70,10 @@ pub enum Reason {
     ApplyFailed,
     /// `monitoring` asks for a kind that the cluster does not have; the pods serve without.
     MonitoringUnavailable,
+    /// `autoscaling` or `verticalPodAutoscaler` asks for something that the cluster does not have; the pods serve without.
+    AutoscalingUnavailable,
+    /// Pods are to claim devices, and the cluster has no such claims.
+    DeviceClaimsUnavailable,
 }
 
 impl Reason {
@@ -104,6 +108,8 @@ impl Reason {
             Reason::NameConflict => "NameConflict",
             Reason::ApplyFailed => "ApplyFailed",
             Reason::MonitoringUnavailable => "MonitoringUnavailable",
+            Reason::AutoscalingUnavailable => "AutoscalingUnavailable",
+            Reason::DeviceClaimsUnavailable => "DeviceClaimsUnavailable",
         }
     }
 }

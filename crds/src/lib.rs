@@ -3,13 +3,16 @@
 //! In: nothing. Out: the two kinds, their parts, and the CustomResourceDefinitions made of them. The types hold no
 //! behaviour beyond defaults: the operator decides what a spec means.
 
+pub mod autoscaling;
 pub mod condition;
 pub mod generated;
 pub mod model;
 pub mod model_deployment;
 pub mod monitoring;
+pub mod placement;
 pub mod reference;
 pub mod serving;
+pub mod transcription;
 pub mod transcription_service;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

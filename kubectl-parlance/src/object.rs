@@ -3,7 +3,8 @@
 //! In: a TranscriptionService or a ModelDeployment as the apiserver has it. Out: its parts. Pure.
 
 use crds::condition::{DEGRADED, READY};
-use crds::serving::{Gpu, Serving};
+use crds::placement::Gpu;
+use crds::serving::Serving;
 use crds::transcription_service::EndpointStatus;
 use crds::{ModelDeployment, TranscriptionService};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;

@@ -12,7 +12,6 @@ use std::marker::PhantomData;
 use crds::condition::Reason;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -114,6 +113,8 @@ pub enum Done {
     Restored,
     /// Someone had changed this field of it, and it was put back.
     Repaired(String),
+    /// Its pods are replaced, in the way that this sentence says.
+    RolledOut(String),
     /// It is no longer wanted, and was deleted.
     Pruned,
 }
@@ -145,6 +146,9 @@ impl Applier<'_> {
             jobs,
             deployments,
             horizontal_pod_autoscalers,
+            scaled_objects,
+            vertical_pod_autoscalers,
+            resource_claim_templates,
             pod_monitors,
             prometheus_rules,
             keep_serving,
@@ -163,11 +167,33 @@ impl Applier<'_> {
             .put_all(pod_disruption_budgets, &live.pod_disruption_budgets, told)
             .await?;
         let jobs = self.put_jobs(jobs, &live.jobs, told).await?;
-        self.hand_over_replicas(&deployments, &live.deployments, &horizontal_pod_autoscalers)
+        let resource_claim_templates = self
+            .put_all(resource_claim_templates, &live.resource_claim_templates, told)
+            .await?;
+        let least = horizontal_pod_autoscalers
+            .iter()
+            .filter_map(|hpa| hpa.spec.min_replicas)
+            .chain(scaled_objects.iter().map(|one| one.spec.min_replica_count))
+            .max();
+        self.hand_over_replicas(&deployments, &live.deployments, least)
             .await?;
         let deployments = self.put_all(deployments, &live.deployments, told).await?;
+        // KEDA refuses what has an autoscaler already, and two of them scale nothing. Without any, the number of pods stays.
+        if !keep_serving {
+            self.remove(
+                &live.horizontal_pod_autoscalers,
+                &horizontal_pod_autoscalers,
+                told,
+            )
+            .await?;
+            self.remove(&live.scaled_objects, &scaled_objects, told).await?;
+        }
+        let scaled_objects = self.put_all(scaled_objects, &live.scaled_objects, told).await?;
         let horizontal_pod_autoscalers = self
             .put_all(horizontal_pod_autoscalers, &live.horizontal_pod_autoscalers, told)
+            .await?;
+        let vertical_pod_autoscalers = self
+            .put_all(vertical_pod_autoscalers, &live.vertical_pod_autoscalers, told)
             .await?;
         // Last: pods serve whether or not someone watches them.
         let pod_monitors = self.put_all(pod_monitors, &live.pod_monitors, told).await?;
@@ -182,6 +208,9 @@ impl Applier<'_> {
             jobs,
             deployments,
             horizontal_pod_autoscalers,
+            scaled_objects,
+            vertical_pod_autoscalers,
+            resource_claim_templates,
             pod_monitors,
             prometheus_rules,
             keep_serving,
@@ -205,7 +234,11 @@ impl Applier<'_> {
             pod_disruption_budgets,
             jobs,
             deployments,
-            horizontal_pod_autoscalers,
+            // Those that decide the number of pods go before others take their place.
+            horizontal_pod_autoscalers: _,
+            scaled_objects: _,
+            vertical_pod_autoscalers,
+            resource_claim_templates,
             pod_monitors,
             prometheus_rules,
             keep_serving: _,
@@ -218,15 +251,13 @@ impl Applier<'_> {
         self.remove(prometheus_rules, &applied.prometheus_rules, told)
             .await?;
         self.remove(pod_monitors, &applied.pod_monitors, told).await?;
-        self.remove(
-            horizontal_pod_autoscalers,
-            &applied.horizontal_pod_autoscalers,
-            told,
-        )
-        .await?;
+        self.remove(vertical_pod_autoscalers, &applied.vertical_pod_autoscalers, told)
+            .await?;
         self.remove(pod_disruption_budgets, &applied.pod_disruption_budgets, told)
             .await?;
         self.remove(deployments, &applied.deployments, told).await?;
+        self.remove(resource_claim_templates, &applied.resource_claim_templates, told)
+            .await?;
         self.remove(services, &applied.services, told).await?;
         self.remove(service_accounts, &applied.service_accounts, told)
             .await?;
@@ -329,7 +360,7 @@ impl Applier<'_> {
         &self,
         desired: &[Deployment],
         found: &[Deployment],
-        autoscalers: &[HorizontalPodAutoscaler],
+        least: Option<i32>,
     ) -> Result<(), Error> {
         let handed_over = desired
             .iter()
@@ -351,11 +382,7 @@ impl Applier<'_> {
                 continue;
             };
             // An autoscaler leaves a Deployment of no pods alone, so it starts from its own least number.
-            let least = autoscalers
-                .iter()
-                .filter_map(|hpa| hpa.spec.min_replicas)
-                .max()
-                .unwrap_or(1);
+            let least = least.unwrap_or(1);
             let replicas = live
                 .spec
                 .as_ref()

@@ -52,7 +52,7 @@ impl State {
     /// Whether the first thing that is wrong may well be solved from outside: by a model, a claim, a volume or a node that comes.
     pub fn waits_for_others(&self) -> bool {
         use Reason::{
-            ClaimNotFound, ModelNotFound, ModelNotReady, NoMatchingGpuNode, StorageClassNotFound,
+            ClaimNotFound, DeviceClaimsUnavailable, ModelNotFound, ModelNotReady, NoMatchingGpuNode, StorageClassNotFound,
             Unschedulable, VolumePending,
         };
         matches!(
@@ -60,6 +60,7 @@ impl State {
             ModelNotFound
                 | ModelNotReady
                 | ClaimNotFound
+                | DeviceClaimsUnavailable
                 | StorageClassNotFound
                 | VolumePending
                 | NoMatchingGpuNode
@@ -174,7 +175,10 @@ pub fn settled(conditions: &[Condition], generation: Option<i64>) -> bool {
     let workload = find(conditions, WORKLOAD_AVAILABLE).filter(of_generation);
     let model = find(conditions, MODEL_CACHED).filter(of_generation);
     let lacked = find(conditions, DEGRADED)
-        .is_some_and(|condition| condition.reason == Reason::MonitoringUnavailable.as_str());
+        .is_some_and(|condition| {
+            let lacks = [Reason::MonitoringUnavailable, Reason::AutoscalingUnavailable];
+            lacks.iter().any(|reason| condition.reason == reason.as_str())
+        });
     let in_place = workload.is_some_and(|condition| condition.status != "Unknown")
         || model.is_some_and(|condition| condition.status == "True");
     in_place && !lacked
@@ -207,6 +211,7 @@ mod tests {
             wanted: 2,
             complete: ready == 2,
             available: ready > 0,
+            replaced: None,
         })
     }
 

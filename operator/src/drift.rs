@@ -13,12 +13,15 @@ use crate::names::{self, APPLIED};
 use crate::quantity;
 
 /// Lists whose elements the API tells apart by keys, as server-side apply merges them. All others count as one value.
-const KEYED: [(&str, &[&str]); 9] = [
+const KEYED: [(&str, &[&str]); 12] = [
     ("containers", &["name"]),
     ("initContainers", &["name"]),
     ("env", &["name"]),
     ("volumes", &["name"]),
     ("volumeMounts", &["mountPath"]),
+    ("volumeDevices", &["devicePath"]),
+    ("resourceClaims", &["name"]),
+    ("hostAliases", &["ip"]),
     ("imagePullSecrets", &["name"]),
     ("ownerReferences", &["uid"]),
     ("topologySpreadConstraints", &["topologyKey", "whenUnsatisfiable"]),
@@ -26,7 +29,14 @@ const KEYED: [(&str, &[&str]); 9] = [
 ];
 
 /// Fields whose members are quantities.
-const QUANTITIES: [&str; 3] = ["requests", "limits", "sizeLimit"];
+const QUANTITIES: [&str; 6] = [
+    "requests",
+    "limits",
+    "sizeLimit",
+    "minAllowed",
+    "maxAllowed",
+    "averageValue",
+];
 
 /// Objects that the API takes as one value (`x-kubernetes-map-type: atomic`): a member too many is a difference too.
 const ATOMIC: [&str; 3] = ["selector", "matchLabels", "nodeSelector"];

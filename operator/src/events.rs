@@ -50,6 +50,7 @@ pub fn announcements(before: &[Condition], after: &[Condition], changes: &[Chang
             told.push(normal(reason, format!("{verb} {}", children.join(", "))));
         }
     }
+    told.extend(changes.iter().filter_map(rolled_out));
     told.extend(changes.iter().filter_map(repaired));
     for (type_, reason) in [(MODEL_CACHED, "ModelCached"), (READY, "Ready")] {
         if became(before, after, type_) {
@@ -84,9 +85,16 @@ fn repaired(change: &Change) -> Option<Announcement> {
     let note = match &change.action {
         Done::Repaired(field) => format!("put back {field} of {kind} {name}, which had been edited"),
         Done::Restored => format!("put back {kind} {name}, which had been deleted"),
-        Done::Created | Done::Updated | Done::Pruned => return None,
+        Done::Created | Done::Updated | Done::RolledOut(_) | Done::Pruned => return None,
     };
     Some(normal("Repaired", note))
+}
+
+fn rolled_out(change: &Change) -> Option<Announcement> {
+    let Done::RolledOut(how) = &change.action else {
+        return None;
+    };
+    Some(normal("RollingOut", format!("replaces the pods of {} {}: {how}", change.kind, change.name)))
 }
 
 /// Events that an object may still have: 25, and one more every five minutes, as client-go's filter has it.
@@ -236,6 +244,7 @@ mod tests {
             change(Done::Created, "Deployment"),
             change(Done::Repaired("spec.replicas".into()), "Deployment"),
             change(Done::Restored, "Service"),
+            change(Done::RolledOut("one by one".into()), "Deployment"),
             change(Done::Pruned, "HorizontalPodAutoscaler"),
         ];
         assert_eq!(
@@ -243,6 +252,7 @@ mod tests {
             [
                 "false Created: created Service calls, Deployment calls",
                 "false Pruned: deleted, as no longer wanted: HorizontalPodAutoscaler calls",
+                "false RollingOut: replaces the pods of Deployment calls: one by one",
                 "false Repaired: put back spec.replicas of Deployment calls, which had been edited",
                 "false Repaired: put back Service calls, which had been deleted",
             ]

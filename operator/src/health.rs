@@ -11,7 +11,7 @@ pub mod report;
 pub mod rollout;
 
 use crds::condition::Reason;
-use crds::serving::Gpu;
+use crds::placement::Gpu;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Node, PersistentVolumeClaim, Pod};

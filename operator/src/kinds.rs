@@ -22,16 +22,35 @@ pub enum OptionalKind {
     PodMonitor,
     /// `PrometheusRule` of the Prometheus operator.
     PrometheusRule,
+    /// `ScaledObject` of KEDA.
+    ScaledObject,
+    /// `VerticalPodAutoscaler` of the autoscaler project.
+    VerticalPodAutoscaler,
+    /// `ResourceClaimTemplate` of Kubernetes itself, where dynamic resource allocation is on.
+    ResourceClaimTemplate,
+    /// Not a kind to make objects of, but the API by which autoscalers learn metrics of pods. A metrics adapter serves it.
+    PodMetrics,
 }
 
 impl OptionalKind {
     /// All of them.
-    pub const ALL: [OptionalKind; 2] = [OptionalKind::PodMonitor, OptionalKind::PrometheusRule];
+    pub const ALL: [OptionalKind; 6] = [
+        OptionalKind::PodMonitor,
+        OptionalKind::PrometheusRule,
+        OptionalKind::ScaledObject,
+        OptionalKind::VerticalPodAutoscaler,
+        OptionalKind::ResourceClaimTemplate,
+        OptionalKind::PodMetrics,
+    ];
 
     /// Group and version.
     pub fn api_version(self) -> &'static str {
         match self {
             OptionalKind::PodMonitor | OptionalKind::PrometheusRule => "monitoring.coreos.com/v1",
+            OptionalKind::ScaledObject => "keda.sh/v1alpha1",
+            OptionalKind::VerticalPodAutoscaler => "autoscaling.k8s.io/v1",
+            OptionalKind::ResourceClaimTemplate => "resource.k8s.io/v1",
+            OptionalKind::PodMetrics => "custom.metrics.k8s.io/v1beta2",
         }
     }
 
@@ -40,6 +59,10 @@ impl OptionalKind {
         match self {
             OptionalKind::PodMonitor => "PodMonitor",
             OptionalKind::PrometheusRule => "PrometheusRule",
+            OptionalKind::ScaledObject => "ScaledObject",
+            OptionalKind::VerticalPodAutoscaler => "VerticalPodAutoscaler",
+            OptionalKind::ResourceClaimTemplate => "ResourceClaimTemplate",
+            OptionalKind::PodMetrics => "MetricValueList",
         }
     }
 
@@ -47,6 +70,10 @@ impl OptionalKind {
     pub fn provider(self) -> &'static str {
         match self {
             OptionalKind::PodMonitor | OptionalKind::PrometheusRule => "the Prometheus operator",
+            OptionalKind::ScaledObject => "KEDA",
+            OptionalKind::VerticalPodAutoscaler => "the VerticalPodAutoscaler",
+            OptionalKind::ResourceClaimTemplate => "Kubernetes 1.34 or later",
+            OptionalKind::PodMetrics => "a metrics adapter such as prometheus-adapter",
         }
     }
 
@@ -90,11 +117,14 @@ impl Kinds {
         if let Some(known) = self.remembered(group, kind) {
             return Ok(known);
         }
-        let kinds: BTreeSet<String> = match client.list_api_group_resources(group).await {
-            Ok(list) => list.resources.into_iter().map(|resource| resource.kind).collect(),
-            Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => BTreeSet::new(),
-            Err(error) => return Err(error),
-        };
+        let mut kinds = kinds_of(client, group).await?;
+        if kind == OptionalKind::PodMetrics && kinds.is_none() {
+            kinds = kinds_of(client, OLDER_POD_METRICS).await?;
+        }
+        // Before the first pod has any metric, an adapter serves the API without one.
+        let empty = kind == OptionalKind::PodMetrics && kinds.is_some();
+        let mut kinds = kinds.unwrap_or_default();
+        kinds.extend(empty.then(|| kind.as_str().to_string()));
         let has = kinds.contains(kind.as_str());
         self.groups().insert(group, (Instant::now(), kinds));
         Ok(has)
@@ -117,6 +147,19 @@ impl Kinds {
         self.groups
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// The version of [`OptionalKind::PodMetrics`] that adapters served first.
+const OLDER_POD_METRICS: &str = "custom.metrics.k8s.io/v1beta1";
+
+/// The kinds of a group and version; nothing where it is not served. One that another server should answer for, and does not,
+/// counts as missing: no service is to wait for that.
+async fn kinds_of(client: &Client, group: &str) -> Result<Option<BTreeSet<String>>, kube::Error> {
+    match client.list_api_group_resources(group).await {
+        Ok(list) => Ok(Some(list.resources.into_iter().map(|resource| resource.kind).collect())),
+        Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404 | 503) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

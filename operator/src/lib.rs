@@ -14,7 +14,7 @@
 //! | [`workload`] | pure builders of the children, from a [`workload::WorkloadPlan`] |
 //! | [`watches`], [`children`] | which children are watched, and what is known of them |
 //! | [`observe`] | reads what a reconcile needs to know of the cluster |
-//! | [`kinds`], [`prometheus_operator`] | which kinds of other projects the cluster has, and what Parlance sets in them |
+//! | [`kinds`], [`prometheus_operator`], [`scalers`] | which kinds of other projects the cluster has, and what Parlance sets in them |
 //! | [`resources`], [`apply`], [`drift`] | the children as one set, and the only place that writes them |
 //! | [`images`] | which image pods that serve keep when the operator comes with another |
 //! | [`error`] | why a reconcile failed, and when it is tried again |
@@ -49,6 +49,7 @@ pub mod publish;
 pub mod quantity;
 pub mod resources;
 pub mod run;
+pub mod scalers;
 pub mod telemetry;
 pub mod transcription_service;
 pub mod watches;

@@ -20,6 +20,9 @@ use crate::health::{claims, pods};
 use crate::kinds::OptionalKind;
 use crate::names::Owner;
 use crate::resources::{Live, Resources};
+use crate::workload::WorkloadPlan;
+use crate::workload::rollout::{self, NodeUse, Nodes};
+use crate::workload::scheduling::admits;
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -36,6 +39,10 @@ pub struct Observed {
     pub storage_classes: Option<Vec<StorageClass>>,
     /// The nodes: read when pods want GPUs and have no node yet, and if that is allowed.
     pub nodes: Option<Vec<Node>>,
+    /// The nodes on which new pods may run: read when their template is about to change.
+    pub gpu_nodes: Nodes,
+    /// Whether pods that serve keep their image when the operator comes with another one.
+    pub keeps_images: bool,
     /// The kinds of other projects that the cluster has, and whose objects were read.
     pub offered: BTreeSet<OptionalKind>,
 }
@@ -72,6 +79,11 @@ pub async fn observe(context: &Context, owner: &Owner, wants_gpu: bool) -> Resul
     let (children, offered) = (&mut observed.children, &mut observed.offered);
     children.pod_monitors = list_optional(context, owner, OptionalKind::PodMonitor, offered).await?;
     children.prometheus_rules = list_optional(context, owner, OptionalKind::PrometheusRule, offered).await?;
+    children.scaled_objects = list_optional(context, owner, OptionalKind::ScaledObject, offered).await?;
+    children.vertical_pod_autoscalers =
+        list_optional(context, owner, OptionalKind::VerticalPodAutoscaler, offered).await?;
+    children.resource_claim_templates =
+        list_optional(context, owner, OptionalKind::ResourceClaimTemplate, offered).await?;
     let stuck = stuck(&observed);
     for uid in &stuck {
         observed.warnings.extend(warnings(client, owner, uid).await?);
@@ -89,6 +101,37 @@ pub async fn observe(context: &Context, owner: &Owner, wants_gpu: bool) -> Resul
         observed.nodes = list_cluster(client).await?;
     }
     Ok(observed)
+}
+
+/// Most nodes whose pods are read. Behind so many full ones, a rollout does without a free one.
+const MOST_NODES: usize = 100;
+
+/// The nodes on which the plan's pods may run, with what runs there, up to the first that has room for one more.
+pub async fn gpu_nodes(client: &Client, plan: &WorkloadPlan, own: &[Pod]) -> Result<Nodes, kube::Error> {
+    let Some(nodes) = list_cluster::<Node>(client).await? else {
+        return Ok(Nodes::Forbidden);
+    };
+    let pod = rollout::pod(plan);
+    let mut seen = Vec::new();
+    for node in nodes.into_iter().filter(|node| admits(node, &pod)).take(MOST_NODES) {
+        let there = format!(
+            "spec.nodeName={},status.phase!=Succeeded,status.phase!=Failed",
+            node.name_any()
+        );
+        let pods = Api::<Pod>::all(client.clone()).list(&ListParams::default().fields(&there)).await;
+        let pods = match pods {
+            Ok(list) => list.items,
+            Err(kube::Error::Api(status)) if status.code == 403 => return Ok(Nodes::Forbidden),
+            Err(error) => return Err(error),
+        };
+        let one = NodeUse { node, pods };
+        let enough = rollout::has_room(plan, &one, own);
+        seen.push(one);
+        if enough {
+            break;
+        }
+    }
+    Ok(Nodes::Seen(seen))
 }
 
 /// One object, if it exists.

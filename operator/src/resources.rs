@@ -10,8 +10,10 @@ use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
 
 use crate::prometheus_operator::{PodMonitor, PrometheusRule};
+use crate::scalers::{ScaledObject, VerticalPodAutoscaler};
 
 /// As `build` wants them.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,6 +40,12 @@ pub struct Resources<State> {
     pub deployments: Vec<Deployment>,
     /// What decides the number of pods.
     pub horizontal_pod_autoscalers: Vec<HorizontalPodAutoscaler>,
+    /// What decides it in place of those. None where the cluster lacks the kind.
+    pub scaled_objects: Vec<ScaledObject>,
+    /// What decides the pods' requests. None where the cluster lacks the kind.
+    pub vertical_pod_autoscalers: Vec<VerticalPodAutoscaler>,
+    /// How pods claim their devices. None where the cluster lacks the kind.
+    pub resource_claim_templates: Vec<ResourceClaimTemplate>,
     /// How many pods a drain may take.
     pub pod_disruption_budgets: Vec<PodDisruptionBudget>,
     /// Which pods a Prometheus scrapes. None where the cluster lacks the kind.
@@ -60,6 +68,9 @@ impl<State> Default for Resources<State> {
             services: Vec::new(),
             deployments: Vec::new(),
             horizontal_pod_autoscalers: Vec::new(),
+            scaled_objects: Vec::new(),
+            vertical_pod_autoscalers: Vec::new(),
+            resource_claim_templates: Vec::new(),
             pod_disruption_budgets: Vec::new(),
             pod_monitors: Vec::new(),
             prometheus_rules: Vec::new(),

@@ -16,6 +16,7 @@ use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -27,6 +28,7 @@ use crate::context::Context;
 use crate::kinds::OptionalKind;
 use crate::names::Kind;
 use crate::prometheus_operator::{PodMonitor, PrometheusRule};
+use crate::scalers::{ScaledObject, VerticalPodAutoscaler};
 
 /// Time between two looks for a kind that the cluster lacks.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
@@ -92,6 +94,9 @@ pub fn watch_children(
         watch::<Pod>(context, scope, slim, owners),
         watch_optional::<PodMonitor>(context, scope, OptionalKind::PodMonitor, owners),
         watch_optional::<PrometheusRule>(context, scope, OptionalKind::PrometheusRule, owners),
+        watch_optional::<ScaledObject>(context, scope, OptionalKind::ScaledObject, owners),
+        watch_optional::<VerticalPodAutoscaler>(context, scope, OptionalKind::VerticalPodAutoscaler, owners),
+        watch_optional::<ResourceClaimTemplate>(context, scope, OptionalKind::ResourceClaimTemplate, owners),
     ]
 }
 

@@ -11,26 +11,38 @@ pub mod persistent_volume_claim;
 pub mod pod;
 pub mod pod_disruption_budget;
 pub mod pod_monitor;
+pub mod pod_template;
 pub mod profile;
 pub mod prometheus_rule;
 pub mod remote;
+pub mod resource_claim_template;
+pub mod rollout;
+pub mod scaled_object;
+pub mod scheduling;
 pub mod service;
 pub mod service_account;
 pub mod settings;
+pub mod vertical_pod_autoscaler;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crds::model::ModelSource;
 use crds::monitoring::{Monitoring, PodMonitor, PrometheusRule};
-use crds::serving::{Autoscaling, EndpointType, Gpu, Placement};
-use k8s_openapi::api::core::v1::{LocalObjectReference, ResourceRequirements};
+use crds::autoscaling::{Autoscaling, VerticalPodAutoscaler};
+use crds::placement::{Gpu, Placement};
+use crds::serving::EndpointType;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{LocalObjectReference, PodTemplateSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::kinds::OptionalKind;
 use crate::names::Owner;
+use crate::observe::Observed;
 use crate::resources::{Prepared, Resources};
 use remote::Remote;
+use rollout::Decision;
+use settings::SpecError;
 
 /// Pods that serve a model, with every decision taken.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +65,12 @@ pub struct WorkloadPlan {
     pub gpu: Option<Gpu>,
     /// Nodes that will do.
     pub placement: Placement,
+    /// How pods are replaced.
+    pub rollout: Decision,
+    /// What decides the pods' requests.
+    pub vertical_pod_autoscaler: Option<VerticalPodAutoscaler>,
+    /// What the spec adds to the pods' template.
+    pub pod_template: Option<PodTemplateSpec>,
     /// Flags of the server.
     pub server: ServerFlags,
     /// Type of the Service.
@@ -126,6 +144,15 @@ impl Replicas {
     }
 }
 
+/// How pods are replaced when their template changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// A new pod starts before an old one ends.
+    Surge,
+    /// An old pod ends before its successor starts.
+    Replace,
+}
+
 /// What Prometheus is told of the pods.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MonitoringPlan {
@@ -148,8 +175,8 @@ impl From<&Monitoring> for MonitoringPlan {
 }
 
 impl WorkloadPlan {
-    /// The plan without what a cluster cannot hold that has only the kinds of `offered`.
-    pub fn with_kinds(mut self, offered: &BTreeSet<OptionalKind>) -> WorkloadPlan {
+    /// The plan without what a cluster cannot hold that has only the kinds of `offered`. Devices cannot be done without.
+    pub fn with_kinds(mut self, offered: &BTreeSet<OptionalKind>) -> Result<WorkloadPlan, SpecError> {
         let MonitoringPlan {
             annotations: _,
             pod_monitor,
@@ -157,7 +184,48 @@ impl WorkloadPlan {
         } = &mut self.monitoring;
         pod_monitor.take_if(|_| !offered.contains(&OptionalKind::PodMonitor));
         prometheus_rule.take_if(|_| !offered.contains(&OptionalKind::PrometheusRule));
+        self.vertical_pod_autoscaler
+            .take_if(|_| !offered.contains(&OptionalKind::VerticalPodAutoscaler));
+        if let Replicas::Scaled(autoscaling) = &mut self.replicas {
+            scale_on_what_there_is(autoscaling, offered);
+        }
+        let claims = self.gpu.as_ref().is_some_and(Gpu::is_claimed);
+        if claims && !offered.contains(&OptionalKind::ResourceClaimTemplate) {
+            return Err(SpecError::DeviceClaims);
+        }
+        Ok(self)
+    }
+
+    /// The plan with the way in which its pods are replaced, by what was observed of them and of the nodes.
+    pub fn with_rollout(mut self, observed: &Observed) -> WorkloadPlan {
+        let live = self.live(observed);
+        self.rollout = rollout::decide(&self, live, &observed.pods, &observed.gpu_nodes);
         self
+    }
+
+    /// The Deployment of this plan, as it was found.
+    pub fn live<'a>(&self, observed: &'a Observed) -> Option<&'a Deployment> {
+        let deployments = &observed.children.deployments;
+        deployments
+            .iter()
+            .find(|one| one.metadata.name.as_ref() == Some(&self.name))
+    }
+}
+
+/// Use of the CPU, in percent, that is held where nothing that the spec asks for can be measured.
+pub const FALLBACK_CPU: i32 = 80;
+
+/// Leaves out what the cluster has no means to scale on. An autoscaler must have something to go by.
+fn scale_on_what_there_is(autoscaling: &mut Autoscaling, offered: &BTreeSet<OptionalKind>) {
+    autoscaling.keda.take_if(|_| !offered.contains(&OptionalKind::ScaledObject));
+    if autoscaling.keda.is_none() && !offered.contains(&OptionalKind::PodMetrics) {
+        autoscaling.target_queued_audio_seconds = None;
+    }
+    let nothing = autoscaling.target_queued_audio_seconds.is_none()
+        && autoscaling.target_cpu_utilization.is_none()
+        && autoscaling.target_memory_utilization.is_none();
+    if nothing {
+        autoscaling.target_cpu_utilization = Some(FALLBACK_CPU);
     }
 }
 
@@ -195,22 +263,46 @@ pub struct ServerFlags {
     pub queue_limit: u32,
     /// `--long-form`
     pub long_form: Option<&'static str>,
+    /// `--chunk-silence`
+    pub chunk_silence: Option<Duration>,
+    /// `--channels`
+    pub channels: Option<&'static str>,
     /// `--vad` and the flags that begin so
     pub vad: Option<VadFlags>,
     /// `--word-timestamps`
     pub word_timestamps: Option<bool>,
+    /// `--prepended-punctuation`
+    pub prepended_punctuation: Option<String>,
+    /// `--appended-punctuation`
+    pub appended_punctuation: Option<String>,
+    /// `--hallucination-silence-threshold`
+    pub hallucination_silence_threshold: Option<Duration>,
     /// `--temperatures`; absent when empty
     pub temperatures: Vec<f64>,
     /// `--beam-size`
     pub beam_size: Option<u32>,
+    /// `--patience`
+    pub patience: Option<f64>,
     /// `--best-of`
     pub best_of: Option<u32>,
+    /// `--length-penalty`
+    pub length_penalty: Option<f64>,
     /// `--compression-ratio-threshold`
     pub compression_ratio_threshold: Option<f64>,
     /// `--logprob-threshold`
     pub logprob_threshold: Option<f64>,
     /// `--no-speech-threshold`
     pub no_speech_threshold: Option<f64>,
+    /// `--seed`
+    pub seed: Option<i64>,
+    /// `--suppress-tokens`
+    pub suppress_tokens: Option<Vec<i32>>,
+    /// `--suppress-blank`
+    pub suppress_blank: Option<bool>,
+    /// `--max-initial-timestamp`
+    pub max_initial_timestamp: Option<Duration>,
+    /// `--max-new-tokens`
+    pub max_new_tokens: Option<u32>,
     /// `--initial-prompt`
     pub initial_prompt: Option<String>,
     /// `--carry-initial-prompt`
@@ -246,6 +338,13 @@ pub fn build(plan: &WorkloadPlan) -> Resources<Prepared> {
             .into_iter()
             .collect(),
         pod_disruption_budgets: pod_disruption_budget::pod_disruption_budget(plan)
+            .into_iter()
+            .collect(),
+        scaled_objects: scaled_object::scaled_object(plan).into_iter().collect(),
+        vertical_pod_autoscalers: vertical_pod_autoscaler::vertical_pod_autoscaler(plan)
+            .into_iter()
+            .collect(),
+        resource_claim_templates: resource_claim_template::resource_claim_template(plan)
             .into_iter()
             .collect(),
         pod_monitors: pod_monitor::pod_monitor(plan).into_iter().collect(),

@@ -3,6 +3,7 @@
 //! In: a pod. Out: what is wrong with it. Pure.
 
 use crds::condition::Reason;
+use crds::placement::Gpu;
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod};
 use kube::{Resource, ResourceExt};
 
@@ -71,6 +72,13 @@ fn unschedulable(pod: &Pod, symptoms: &Symptoms) -> Option<Finding> {
             "no node has {} {} free for pod {}: {text}; free some, or add a node",
             gpu.count,
             gpu.resource_name,
+            pod.name_any()
+        );
+        return Some(Finding::new(Reason::NoMatchingGpuNode, message));
+    }
+    if symptoms.gpu.is_some_and(Gpu::is_claimed) && text.contains("cannot allocate all claims") {
+        let message = format!(
+            "no node has devices free for the claims of pod {}: {text}; free some, or add a node",
             pod.name_any()
         );
         return Some(Finding::new(Reason::NoMatchingGpuNode, message));

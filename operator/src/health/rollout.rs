@@ -9,6 +9,8 @@ use k8s_openapi::api::core::v1::Event;
 use kube::{Resource, ResourceExt};
 
 use super::{Finding, newest_warning};
+use crate::workload::Strategy;
+use crate::workload::rollout::strategy_of;
 
 /// How far a Deployment is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub struct Rollout {
     pub complete: bool,
     /// Whether enough pods serve, of whatever template.
     pub available: bool,
+    /// How pods that hold devices are being replaced, while some are.
+    pub replaced: Option<Strategy>,
 }
 
 impl Rollout {
@@ -42,6 +46,7 @@ impl Rollout {
             // A Deployment that may replace its only pod is Available without one.
             available: (available > 0 || wanted == 0)
                 && condition(deployment, "Available").is_some_and(|condition| condition.status == "True"),
+            replaced: strategy_of(deployment).filter(|_| updated < replicas && holds_devices(deployment)),
         }
     }
 
@@ -51,11 +56,27 @@ impl Rollout {
             (true, 0) => "replicas is 0: no pod runs, and no request is answered".into(),
             (true, _) => format!("{} of {} pods serve", self.ready, self.replicas.max(self.wanted)),
             (false, _) => format!(
-                "{} of {} pods serve; pods are being started or replaced",
-                self.ready, self.wanted
+                "{} of {} pods serve; pods are being started or replaced{}",
+                self.ready,
+                self.wanted,
+                match self.replaced {
+                    Some(Strategy::Surge) => ": a new pod starts before an old one ends",
+                    Some(Strategy::Replace) => ": an old pod ends before its successor starts",
+                    None => "",
+                }
             ),
         }
     }
+}
+
+/// Whether its pods hold devices: claims, or a resource that a device plugin names.
+fn holds_devices(deployment: &Deployment) -> bool {
+    let pod = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    pod.is_some_and(|pod| {
+        let limits = pod.containers.iter().filter_map(|one| one.resources.as_ref()?.limits.as_ref());
+        pod.resource_claims.as_ref().is_some_and(|claims| !claims.is_empty())
+            || limits.flat_map(|limits| limits.keys()).any(|resource| resource.contains('/'))
+    })
 }
 
 fn condition<'a>(deployment: &'a Deployment, type_: &str) -> Option<&'a DeploymentCondition> {

@@ -15,6 +15,7 @@ use crate::resources::{Prepared, Resources};
 use crate::workload;
 use crate::workload::persistent_volume_claim::persistent_volume_claim;
 use crate::workload::pod::pod_security;
+use crate::workload::scheduling;
 
 /// The children.
 pub fn build(plan: &Plan) -> Resources<Prepared> {
@@ -78,7 +79,7 @@ fn pod(plan: &JobPlan) -> PodSpec {
     let placement = &plan.placement;
     PodSpec {
         restart_policy: Some("OnFailure".into()),
-        affinity: plan.mount.affinity(),
+        affinity: scheduling::both(placement.affinity.clone(), plan.mount.affinity()),
         tolerations: (!placement.tolerations.is_empty()).then(|| placement.tolerations.clone()),
         node_selector: (!placement.node_selector.is_empty()).then(|| placement.node_selector.clone()),
         priority_class_name: placement.priority_class_name.clone(),

@@ -23,6 +23,10 @@ pub use crate::error::Error;
 use crate::health::report;
 use crate::images;
 use crate::names::{Kind, Owner, PAUSED};
+use crate::observe::gpu_nodes;
+use crate::workload::rollout;
+use fetch::Fetched;
+use plan::Plan;
 use status::Outcome;
 
 const KIND: Kind = Kind::ModelDeployment;
@@ -50,7 +54,7 @@ async fn look_after(model: &ModelDeployment, context: &Context) -> Result<Action
     let mut fetched = fetch::fetch(model, &owner, context).await.map_err(Error::Fetch)?;
     fetched.observed.download = context.downloads.of(&owner, &fetched.observed.pods).await;
     // Without: decide.
-    let plan = plan::plan(model, &owner, &fetched, &context.server_image);
+    let plan = decide(model, &owner, &mut fetched, context).await.map_err(Error::Fetch)?;
     // With a client: write.
     let settled = conditions::settled(status::conditions(model), model.meta().generation);
     let outcome = match plan {
@@ -68,11 +72,14 @@ async fn look_after(model: &ModelDeployment, context: &Context) -> Result<Action
                 prepared = images::keep_serving_images(prepared, &fetched.observed.children);
             }
             match applier.apply(prepared, &fetched.observed.children).await {
-                Ok((applied, changes)) => Outcome::Applied {
-                    plan,
-                    applied,
-                    changes,
-                },
+                Ok((applied, mut changes)) => {
+                    changes.extend(plan.workload.as_ref().and_then(|workload| rollout::told(workload, &changes)));
+                    Outcome::Applied {
+                        plan,
+                        applied,
+                        changes,
+                    }
+                }
                 Err(error) if error.namespace_goes() => return Ok(Action::await_change()),
                 Err(error) => Outcome::Failed { plan, error },
             }
@@ -97,6 +104,26 @@ async fn look_after(model: &ModelDeployment, context: &Context) -> Result<Action
         (false, None) => Duration::from_secs(30),
     };
     Ok(Action::requeue(soon))
+}
+
+/// The plan. Where it replaces pods that hold devices, the nodes are looked at before it is made for good.
+async fn decide(
+    model: &ModelDeployment,
+    owner: &Owner,
+    fetched: &mut Fetched,
+    context: &Context,
+) -> Result<Result<Plan, plan::Error>, kube::Error> {
+    fetched.observed.keeps_images = status::is_of_this_spec(model) && !context.update_running_servers;
+    let plan = plan::plan(model, owner, fetched, &context.server_image);
+    let observed = &fetched.observed;
+    if let Ok(first) = &plan
+        && let Some(workload) = &first.workload
+        && rollout::is_due(workload, observed)
+    {
+        fetched.observed.gpu_nodes = gpu_nodes(&context.client, workload, &observed.pods).await?;
+        return Ok(plan::plan(model, owner, fetched, &context.server_image));
+    }
+    Ok(plan)
 }
 
 /// When to try again after a failure.

@@ -42,7 +42,7 @@ pub struct JobPlan {
     /// Its image.
     pub image: Image,
     /// Where its pod may run.
-    pub placement: crds::serving::Placement,
+    pub placement: crds::placement::Placement,
     /// Hash of what it verifies.
     pub verifies: String,
     /// Name of a Job that has done it already, with whatever template.
@@ -65,7 +65,7 @@ pub enum Error {
 impl From<&Error> for Finding {
     fn from(error: &Error) -> Finding {
         let reason = match error {
-            Error::Spec(_) => Reason::InvalidSpec,
+            Error::Spec(error) => error.reason(),
             Error::ClaimNotFound(_) => Reason::ClaimNotFound,
         };
         Finding::new(reason, error.to_string())
@@ -112,7 +112,8 @@ pub fn plan(
             let name = model_child(&owner.name);
             let workload =
                 WorkloadPlan::new(owner, name, owner.name.clone(), served, serving, default_image)?;
-            Some(workload.with_kinds(&fetched.observed.offered))
+            let workload = workload.with_kinds(&fetched.observed.offered)?;
+            Some(workload.with_rollout(&fetched.observed))
         }
         None => None,
     };

@@ -23,6 +23,10 @@ pub use crate::error::Error;
 use crate::health::report;
 use crate::images;
 use crate::names::{Kind, Owner, PAUSED};
+use crate::observe::gpu_nodes;
+use crate::workload::rollout;
+use fetch::Fetched;
+use plan::Plan;
 use status::Outcome;
 
 const KIND: Kind = Kind::TranscriptionService;
@@ -52,7 +56,7 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
         .map_err(Error::Fetch)?;
     fetched.observed.download = context.downloads.of(&owner, &fetched.observed.pods).await;
     // Without: decide.
-    let plan = plan::plan(service, &owner, &fetched, &context.server_image);
+    let plan = decide(service, &owner, &mut fetched, context).await.map_err(Error::Fetch)?;
     // With a client: write.
     let settled = conditions::settled(status::conditions(service), service.meta().generation);
     let outcome = match plan {
@@ -70,11 +74,14 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
                 prepared = images::keep_serving_images(prepared, &fetched.observed.children);
             }
             match applier.apply(prepared, &fetched.observed.children).await {
-                Ok((applied, changes)) => Outcome::Applied {
-                    plan,
-                    applied,
-                    changes,
-                },
+                Ok((applied, mut changes)) => {
+                    changes.extend(rollout::told(&plan.workload, &changes));
+                    Outcome::Applied {
+                        plan,
+                        applied,
+                        changes,
+                    }
+                }
                 Err(error) if error.namespace_goes() => return Ok(Action::await_change()),
                 Err(error) => Outcome::Failed { plan, error },
             }
@@ -99,6 +106,25 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
         (false, None) => Duration::from_secs(30),
     };
     Ok(Action::requeue(soon))
+}
+
+/// The plan. Where it replaces pods that hold devices, the nodes are looked at before it is made for good.
+async fn decide(
+    service: &TranscriptionService,
+    owner: &Owner,
+    fetched: &mut Fetched,
+    context: &Context,
+) -> Result<Result<Plan, plan::Error>, kube::Error> {
+    fetched.observed.keeps_images = status::is_of_this_spec(service) && !context.update_running_servers;
+    let plan = plan::plan(service, owner, fetched, &context.server_image);
+    let observed = &fetched.observed;
+    if let Ok(first) = &plan
+        && rollout::is_due(&first.workload, observed)
+    {
+        fetched.observed.gpu_nodes = gpu_nodes(&context.client, &first.workload, &observed.pods).await?;
+        return Ok(plan::plan(service, owner, fetched, &context.server_image));
+    }
+    Ok(plan)
 }
 
 /// When to try again after a failure.

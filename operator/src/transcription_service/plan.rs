@@ -49,7 +49,7 @@ pub enum Error {
 impl From<&Error> for Finding {
     fn from(error: &Error) -> Finding {
         let reason = match error {
-            Error::Spec(_) => Reason::InvalidSpec,
+            Error::Spec(error) => error.reason(),
             Error::ModelNotFound(_) => Reason::ModelNotFound,
             Error::ModelNotReady { .. } => Reason::ModelNotReady,
             Error::ClaimNotFound(_) => Reason::ClaimNotFound,
@@ -84,7 +84,8 @@ pub fn plan(
         &service.spec.serving,
         default_image,
     )?
-    .with_kinds(&fetched.observed.offered);
+    .with_kinds(&fetched.observed.offered)?
+    .with_rollout(&fetched.observed);
     Ok(Plan { cache, workload })
 }
 

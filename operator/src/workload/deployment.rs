@@ -8,17 +8,19 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crds::placement::{Gpu, TopologySpread};
+use k8s_openapi::DeepMerge;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
 use k8s_openapi::api::core::v1::{
-    Container, ContainerPort, GRPCAction, HTTPGetAction, Lifecycle, LifecycleHandler, PodSpec,
-    PodTemplateSpec, Probe, ResourceRequirements, SleepAction,
+    Affinity, Container, ContainerPort, GRPCAction, HTTPGetAction, Lifecycle, LifecycleHandler, PodSpec,
+    PodTemplateSpec, Probe, ResourceClaim, ResourceRequirements, SleepAction, TopologySpreadConstraint,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ObjectMeta;
 
 use super::pod::{container_security, pod_security, temporary_mount, verbatim};
-use super::{Replicas, ServerFlags, WorkloadPlan, gpu};
+use super::{Replicas, ServerFlags, Strategy, WorkloadPlan, gpu, resource_claim_template, scheduling};
 use crate::duration::{flag, seconds};
 use crate::names::{Component, GRPC_PORT, HTTP_PORT, SERVER_CONTAINER};
 
@@ -44,23 +46,34 @@ pub fn deployment(plan: &WorkloadPlan) -> Deployment {
             // Longer than the start probe: a large model may take minutes to load.
             progress_deadline_seconds: Some(900),
             revision_history_limit: Some(3),
-            template: PodTemplateSpec {
-                metadata: Some(ObjectMeta {
-                    labels: Some(pod_labels(plan)),
-                    annotations: pod_annotations(plan),
-                    ..Default::default()
-                }),
-                spec: Some(pod(plan)),
-            },
+            template: template(plan),
             ..Default::default()
         }),
         status: None,
     }
 }
 
-/// A new pod comes before an old one goes, except with GPUs: the surplus pod could wait for ever for one that is free.
+/// The pods, with what the spec adds to them last.
+fn template(plan: &WorkloadPlan) -> PodTemplateSpec {
+    let mut template = PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(pod_labels(plan)),
+            annotations: pod_annotations(plan),
+            ..Default::default()
+        }),
+        spec: Some(pod(plan)),
+    };
+    if let Some(more) = &plan.pod_template {
+        template.merge_from(more.clone());
+    }
+    template
+}
+
 fn strategy(plan: &WorkloadPlan) -> DeploymentStrategy {
-    let (surge, unavailable) = if plan.gpu.is_some() { (0, 1) } else { (1, 0) };
+    let (surge, unavailable) = match plan.rollout.strategy {
+        Strategy::Surge => (1, 0),
+        Strategy::Replace => (0, 1),
+    };
     DeploymentStrategy {
         type_: Some("RollingUpdate".into()),
         rolling_update: Some(RollingUpdateDeployment {
@@ -88,15 +101,21 @@ fn pod_annotations(plan: &WorkloadPlan) -> Option<BTreeMap<String, String>> {
 }
 
 fn pod(plan: &WorkloadPlan) -> PodSpec {
-    let mut affinity = plan.model.affinity();
-    if let Some(nodes) = plan.gpu.as_ref().and_then(gpu::node_affinity) {
-        affinity.get_or_insert_default().node_affinity = Some(nodes);
-    }
+    let gpu = plan.gpu.as_ref();
+    let on_gpus = gpu.and_then(gpu::node_affinity).map(|nodes| Affinity {
+        node_affinity: Some(nodes),
+        ..Default::default()
+    });
+    let with_volume = scheduling::both(plan.placement.affinity.clone(), plan.model.affinity());
+    let own_claim = resource_claim_template::name(plan);
+    let claim = gpu.and_then(|gpu| gpu::claim(gpu, own_claim.as_deref()));
     let mut tolerations = plan.placement.tolerations.clone();
     tolerations.extend(plan.gpu.iter().flat_map(gpu::tolerations));
     let grace = PRE_STOP + plan.server.timeout + DRAIN_MARGIN + KILL_MARGIN;
     PodSpec {
-        affinity,
+        affinity: scheduling::both(with_volume, on_gpus),
+        topology_spread_constraints: spread(plan),
+        resource_claims: claim.map(|claim| vec![claim]),
         tolerations: (!tolerations.is_empty()).then_some(tolerations),
         node_selector: (!plan.placement.node_selector.is_empty())
             .then(|| plan.placement.node_selector.clone()),
@@ -114,6 +133,20 @@ fn pod(plan: &WorkloadPlan) -> PodSpec {
         volumes: Some(plan.model.volumes(uploads(plan))),
         ..Default::default()
     }
+}
+
+/// Pods of the same template are spread: those of an older one are about to go.
+fn spread(plan: &WorkloadPlan) -> Option<Vec<TopologySpreadConstraint>> {
+    let constraint = |wanted: &TopologySpread| TopologySpreadConstraint {
+        topology_key: wanted.topology_key.clone(),
+        max_skew: wanted.max_skew,
+        when_unsatisfiable: format!("{:?}", wanted.when_unsatisfiable),
+        label_selector: Some(plan.owner.label_selector(Component::Server)),
+        match_label_keys: Some(vec!["pod-template-hash".into()]),
+        ..Default::default()
+    };
+    let wanted = &plan.placement.topology_spread;
+    (!wanted.is_empty()).then(|| wanted.iter().map(constraint).collect())
 }
 
 /// Room for the uploads of all who run and wait, in MiB: the server keeps large ones on disk.
@@ -215,24 +248,49 @@ fn asked_for(flags: &ServerFlags) -> impl Iterator<Item = String> {
     let time = |value: Option<Duration>| value.map(flag);
     let temperatures: Vec<String> = flags.temperatures.iter().map(f64::to_string).collect();
     let temperatures = Some(temperatures.join(",")).filter(|list| !list.is_empty());
+    let suppressed = flags.suppress_tokens.as_ref().map(|tokens| {
+        let numbers: Vec<String> = tokens.iter().map(i32::to_string).collect();
+        numbers.join(",")
+    });
     [
         ("precision", written(flags.precision)),
         ("long-form", written(flags.long_form)),
+        ("chunk-silence", time(flags.chunk_silence)),
+        ("channels", written(flags.channels)),
         ("vad", written(vad.map(|vad| vad.enabled))),
         ("vad-threshold", written(vad.and_then(|vad| vad.threshold))),
         ("vad-min-speech", time(vad.and_then(|vad| vad.min_speech))),
         ("vad-min-silence", time(vad.and_then(|vad| vad.min_silence))),
         ("vad-speech-pad", time(vad.and_then(|vad| vad.speech_pad))),
         ("word-timestamps", written(flags.word_timestamps)),
+        (
+            "prepended-punctuation",
+            flags.prepended_punctuation.as_deref().map(verbatim),
+        ),
+        (
+            "appended-punctuation",
+            flags.appended_punctuation.as_deref().map(verbatim),
+        ),
+        (
+            "hallucination-silence-threshold",
+            time(flags.hallucination_silence_threshold),
+        ),
         ("temperatures", temperatures),
         ("beam-size", written(flags.beam_size)),
+        ("patience", written(flags.patience)),
         ("best-of", written(flags.best_of)),
+        ("length-penalty", written(flags.length_penalty)),
         (
             "compression-ratio-threshold",
             written(flags.compression_ratio_threshold),
         ),
         ("logprob-threshold", written(flags.logprob_threshold)),
         ("no-speech-threshold", written(flags.no_speech_threshold)),
+        ("seed", written(flags.seed)),
+        ("suppress-tokens", suppressed),
+        ("suppress-blank", written(flags.suppress_blank)),
+        ("max-initial-timestamp", time(flags.max_initial_timestamp)),
+        ("max-new-tokens", written(flags.max_new_tokens)),
         ("initial-prompt", flags.initial_prompt.as_deref().map(verbatim)),
         ("carry-initial-prompt", written(flags.carry_initial_prompt)),
         ("hotwords", flags.hotwords.as_deref().map(verbatim)),
@@ -251,7 +309,10 @@ fn written<T: ToString>(value: Option<T>) -> Option<String> {
 
 fn resources(plan: &WorkloadPlan) -> ResourceRequirements {
     let mut resources = plan.resources.clone();
-    if let Some(gpu) = &plan.gpu {
+    if plan.gpu.as_ref().is_some_and(Gpu::is_claimed) {
+        let name = gpu::CLAIM.to_string();
+        resources.claims = Some(vec![ResourceClaim { name, request: None }]);
+    } else if let Some(gpu) = &plan.gpu {
         let count = Quantity(gpu.count.to_string());
         for amounts in [&mut resources.requests, &mut resources.limits] {
             amounts

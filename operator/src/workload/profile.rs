@@ -15,14 +15,16 @@ pub struct Amounts {
     pub cache: &'static str,
 }
 
-/// The amounts of a profile. CPU counts most: a transcription keeps every core busy that it gets.
+/// The amounts of a profile. CPU counts most: a transcription keeps every core busy that it gets. Memory is what a server of
+/// the largest model of the profile was measured to hold while it transcribes (request) and, with a margin, while it loads
+/// (limit): docs/scaling.md has the figures.
 pub fn amounts(profile: Profile) -> Amounts {
     let (requests, limits, cache) = match profile {
         Profile::Nano => (("100m", "128Mi"), ("1", "512Mi"), "128Mi"),
-        Profile::Small => (("500m", "512Mi"), ("2", "2Gi"), "1Gi"),
-        Profile::Medium => (("2", "3Gi"), ("4", "6Gi"), "4Gi"),
-        Profile::Large => (("4", "8Gi"), ("8", "16Gi"), "8Gi"),
-        Profile::Turbo => (("2", "5Gi"), ("6", "10Gi"), "4Gi"),
+        Profile::Small => (("500m", "640Mi"), ("2", "2Gi"), "1Gi"),
+        Profile::Medium => (("2", "4Gi"), ("4", "9Gi"), "8Gi"),
+        Profile::Large => (("4", "8Gi"), ("8", "16Gi"), "12Gi"),
+        Profile::Turbo => (("2", "5Gi"), ("6", "10Gi"), "6Gi"),
     };
     Amounts {
         requests: [("cpu", requests.0), ("memory", requests.1)],

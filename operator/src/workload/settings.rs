@@ -6,16 +6,21 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crds::serving::{Disruption, LongForm, Precision, Profile, Serving, Task, Vad};
-use k8s_openapi::api::core::v1::ResourceRequirements;
+use crds::condition::Reason;
+use crds::placement::Gpu;
+use crds::serving::{Disruption, Precision, Profile, Serving};
+use crds::transcription::{Channels, LongForm, Task, Vad};
+use k8s_openapi::api::core::v1::{PodTemplateSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use super::rollout::Decision;
 use super::{
-    Budget, Image, ModelMount, MonitoringPlan, Replicas, ServerFlags, VadFlags, WorkloadPlan, profile,
+    Budget, Image, ModelMount, MonitoringPlan, Replicas, ServerFlags, Strategy, VadFlags, WorkloadPlan, gpu,
+    pod_template, profile,
 };
 use crate::duration;
-use crate::names::Owner;
+use crate::names::{Component, Owner};
 use crate::quantity;
 
 /// Why a spec cannot be followed.
@@ -64,6 +69,27 @@ pub enum SpecError {
     /// No source is set.
     #[error("source holds none of bundled, huggingFace, http, s3 and persistentVolumeClaim; set one of them")]
     NoSource,
+    /// The spec's own pod template cannot be merged.
+    #[error("podTemplate: {message}")]
+    PodTemplate {
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Devices are to be claimed, and the cluster does not know claims.
+    #[error(
+        "the cluster has no kind ResourceClaimTemplate (resource.k8s.io/v1) that the operator may use, so that pods cannot claim devices: use Kubernetes 1.34 or later, or gpu.resourceName in place of gpu.deviceClassName and gpu.resourceClaimTemplateName"
+    )]
+    DeviceClaims,
+}
+
+impl SpecError {
+    /// The error in one word, as conditions have it.
+    pub fn reason(&self) -> Reason {
+        match self {
+            SpecError::DeviceClaims => Reason::DeviceClaimsUnavailable,
+            _ => Reason::InvalidSpec,
+        }
+    }
 }
 
 impl WorkloadPlan {
@@ -84,11 +110,21 @@ impl WorkloadPlan {
             owner: owner.clone(),
             name,
             model_name,
-            model,
             image: image(serving, default_image),
             resources: resources(serving)?,
-            gpu: serving.gpu.clone(),
+            gpu: serving.gpu.as_ref().map(gpu_with_amounts).transpose()?,
             placement: serving.placement.clone().unwrap_or_default(),
+            rollout: Decision {
+                strategy: if serving.gpu.is_some() {
+                    Strategy::Replace
+                } else {
+                    Strategy::Surge
+                },
+                why: None,
+            },
+            vertical_pod_autoscaler: serving.vertical_pod_autoscaler.clone(),
+            pod_template: pod_template(serving, owner, &model)?,
+            model,
             server: server_flags(serving)?,
             endpoint: serving.endpoint.type_,
             disruption: budget(serving.disruption.as_ref(), &replicas),
@@ -100,6 +136,31 @@ impl WorkloadPlan {
             replicas,
         })
     }
+}
+
+/// The block, when its amounts can be read.
+fn gpu_with_amounts(gpu: &Gpu) -> Result<Gpu, SpecError> {
+    if let Some(memory) = &gpu.memory_at_least
+        && gpu::mebibytes(memory).is_none()
+    {
+        return Err(SpecError::Quantity {
+            field: "gpu.memoryAtLeast".into(),
+            value: memory.0.clone(),
+        });
+    }
+    Ok(gpu.clone())
+}
+
+/// What the spec adds to the pods' template. The label of the volume keeps pods together, so it is as fixed as the selector.
+fn pod_template(
+    serving: &Serving,
+    owner: &Owner,
+    model: &ModelMount,
+) -> Result<Option<PodTemplateSpec>, SpecError> {
+    let mut fixed = owner.labels(Component::Server);
+    fixed.extend([model.label()]);
+    let written = serving.pod_template.as_ref();
+    written.map(|written| pod_template::read(written, &fixed)).transpose()
 }
 
 /// The image of the server.
@@ -195,6 +256,24 @@ fn server_flags(serving: &Serving) -> Result<ServerFlags, SpecError> {
             LongForm::Chunked => "chunked",
             LongForm::Sequential => "sequential",
         }),
+        chunk_silence: given("transcription.chunkSilence", &spec.chunk_silence)?,
+        channels: spec.channels.map(|channels| match channels {
+            Channels::Mixed => "mixed",
+            Channels::Separate => "separate",
+        }),
+        prepended_punctuation: spec.prepended_punctuation.clone(),
+        appended_punctuation: spec.appended_punctuation.clone(),
+        hallucination_silence_threshold: given(
+            "transcription.hallucinationSilenceThreshold",
+            &spec.hallucination_silence_threshold,
+        )?,
+        patience: spec.patience,
+        length_penalty: spec.length_penalty,
+        seed: spec.seed,
+        suppress_tokens: spec.suppress_tokens.clone(),
+        suppress_blank: spec.suppress_blank,
+        max_initial_timestamp: given("transcription.maxInitialTimestamp", &spec.max_initial_timestamp)?,
+        max_new_tokens: spec.max_new_tokens,
         vad: spec.vad.as_ref().map(vad_flags).transpose()?,
         word_timestamps: spec.word_timestamps,
         temperatures: spec.temperatures.clone(),
@@ -211,9 +290,6 @@ fn server_flags(serving: &Serving) -> Result<ServerFlags, SpecError> {
 }
 
 fn vad_flags(vad: &Vad) -> Result<VadFlags, SpecError> {
-    let given = |field: &'static str, value: &Option<String>| {
-        value.as_deref().map(|value| read(field, value)).transpose()
-    };
     Ok(VadFlags {
         enabled: vad.enabled,
         threshold: vad.threshold,
@@ -221,6 +297,10 @@ fn vad_flags(vad: &Vad) -> Result<VadFlags, SpecError> {
         min_silence: given("transcription.vad.minSilence", &vad.min_silence)?,
         speech_pad: given("transcription.vad.speechPad", &vad.speech_pad)?,
     })
+}
+
+fn given(field: &'static str, value: &Option<String>) -> Result<Option<Duration>, SpecError> {
+    value.as_deref().map(|value| read(field, value)).transpose()
 }
 
 fn read(field: &'static str, value: &str) -> Result<Duration, SpecError> {
