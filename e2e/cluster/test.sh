@@ -60,6 +60,7 @@ e2e() {
   if [ "$CLUSTER" = own ] && "$CLUSTER_DIR/status.sh" --quiet; then was_up=yes; fi
   if "$CLUSTER_DIR/cluster-up.sh" && make --no-print-directory load && "$CLUSTER_DIR/install.sh"; then
     [ "$CLUSTER" != own ] || run cluster "$CLUSTER_DIR/check.sh"
+    [ "$CLUSTER" != own ] || "$CLUSTER_DIR/build.sh" prometheus prometheus-adapter
     # shellcheck disable=SC2046,SC2086 # lists of words
     run e2e "$CLUSTER_DIR/with.sh" cargo test --workspace --release --locked --no-fail-fast $(cluster_tests) -- \
       --ignored --test-threads=2 ${ARGS:-}

@@ -1,9 +1,13 @@
 //! Fake nodes with GPUs, which KWOK keeps alive beside the real one.
 
-use k8s_openapi::api::core::v1::Node;
+use crds::TranscriptionService;
+use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim};
 use kube::Client;
 use kube::api::{Api, DeleteParams, PostParams};
-use serde_json::json;
+use serde_json::{Value, json};
+
+use crate::manifest::{merge, service};
+use crate::namespace::TestNamespace;
 
 /// Name of the taint that keeps other pods off fake nodes.
 pub const TAINT: &str = "kwok.x-k8s.io/node";
@@ -21,14 +25,26 @@ impl FakeNode {
     /// # Panics
     /// When the apiserver refuses it.
     pub async fn create(client: &Client, name: &str, product: &str, spot: bool) -> FakeNode {
-        let resources = json!({ "cpu": "64", "memory": "512Gi", "ephemeral-storage": "1Ti", "pods": "110", "nvidia.com/gpu": "8" });
-        let mut labels = json!({
-            "kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64",
-            "type": "kwok", "nvidia.com/gpu.product": product, "nvidia.com/gpu.count": "8"
-        });
+        let mut labels = json!({});
         if spot {
             labels["karpenter.sh/capacity-type"] = "spot".into();
         }
+        FakeNode::with(client, name, product, 8, labels).await
+    }
+
+    /// Creates the node, with so many GPUs and other labels.
+    ///
+    /// # Panics
+    /// When the apiserver refuses it.
+    pub async fn with(client: &Client, name: &str, product: &str, gpus: u32, more: Value) -> FakeNode {
+        let resources = json!({
+            "cpu": "64", "memory": "512Gi", "ephemeral-storage": "1Ti", "pods": "110", "nvidia.com/gpu": gpus.to_string()
+        });
+        let mut labels = json!({
+            "kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64",
+            "type": "kwok", "nvidia.com/gpu.product": product, "nvidia.com/gpu.count": gpus.to_string()
+        });
+        merge(&mut labels, more);
         let node = json!({
             "metadata": { "name": name, "labels": labels, "annotations": { TAINT: "fake" } },
             "spec": { "taints": [{ "key": TAINT, "value": "fake", "effect": "NoSchedule" }] },
@@ -55,4 +71,50 @@ impl FakeNode {
             .await
             .expect("failed to delete a fake node");
     }
+}
+
+/// A bound claim that any node can mount: fake nodes cannot provision one.
+///
+/// # Panics
+/// When the apiserver refuses it.
+pub async fn claim(namespace: &TestNamespace) -> Api<PersistentVolume> {
+    let volumes: Api<PersistentVolume> = Api::all(namespace.client.clone());
+    let volume = json!({
+        "metadata": { "name": namespace.name },
+        "spec": {
+            "capacity": { "storage": "1Gi" }, "accessModes": ["ReadWriteMany"], "storageClassName": "",
+            "persistentVolumeReclaimPolicy": "Retain", "hostPath": { "path": "/nonexistent" },
+            "claimRef": { "namespace": namespace.name, "name": "weights" }
+        }
+    });
+    volumes
+        .create(&PostParams::default(), &serde_json::from_value(volume).expect("a volume"))
+        .await
+        .expect("failed to create a volume");
+    let claim = json!({
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "name": "weights" },
+        "spec": {
+            "accessModes": ["ReadWriteMany"], "storageClassName": "", "volumeName": namespace.name,
+            "resources": { "requests": { "storage": "1Gi" } }
+        }
+    });
+    namespace
+        .apply::<PersistentVolumeClaim>(&serde_json::from_value(claim).expect("a claim"))
+        .await;
+    volumes
+}
+
+/// A service with GPUs whose model is on that claim, and whose pods put up with fake nodes.
+///
+/// # Panics
+/// When the block does not fit the type.
+pub fn on_gpu(name: &str, gpu: Value) -> TranscriptionService {
+    service(
+        name,
+        json!({
+            "model": { "source": { "bundled": null, "persistentVolumeClaim": { "claimName": "weights" } } },
+            "gpu": gpu,
+            "placement": { "tolerations": [{ "key": TAINT, "operator": "Exists" }] }
+        }),
+    )
 }

@@ -7,9 +7,11 @@ use e2e::in_namespace;
 use e2e::manifest::{example, has, ready, repository};
 use kube::ResourceExt;
 
-/// Those that need more than a cluster, and so are applied elsewhere: fake nodes in `gpu.rs`, servers in `sources.rs`.
-const ELSEWHERE: [&str; 4] = [
+/// Those that need more than a cluster, and so are applied elsewhere: fake nodes in `gpu.rs` and `placement.rs`, servers in `sources.rs`.
+const ELSEWHERE: [&str; 6] = [
     "gpu.yaml",
+    "gpu-claimed.yaml",
+    "gpu-shared.yaml",
     "model-from-hugging-face.yaml",
     "model-from-http.yaml",
     "model-from-s3.yaml",

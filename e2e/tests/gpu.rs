@@ -4,50 +4,11 @@
 
 use crds::TranscriptionService;
 use e2e::manifest::{has, service};
-use e2e::nodes::{FakeNode, TAINT};
+use e2e::nodes::{FakeNode, TAINT, claim, on_gpu};
 use e2e::{Found, TestNamespace, in_namespace, wait_for};
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
-use kube::api::{Api, DeleteParams, ListParams, PostParams};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, ListParams};
 use serde_json::{Value, json};
-
-/// A bound claim that any node can mount: fake nodes cannot provision one.
-async fn claim(namespace: &TestNamespace) -> Api<PersistentVolume> {
-    let volumes: Api<PersistentVolume> = Api::all(namespace.client.clone());
-    let volume = json!({
-        "metadata": { "name": namespace.name },
-        "spec": {
-            "capacity": { "storage": "1Gi" }, "accessModes": ["ReadWriteMany"], "storageClassName": "",
-            "persistentVolumeReclaimPolicy": "Retain", "hostPath": { "path": "/nonexistent" },
-            "claimRef": { "namespace": namespace.name, "name": "weights" }
-        }
-    });
-    volumes
-        .create(&PostParams::default(), &serde_json::from_value(volume).unwrap())
-        .await
-        .unwrap();
-    let claim = json!({
-        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "name": "weights" },
-        "spec": {
-            "accessModes": ["ReadWriteMany"], "storageClassName": "", "volumeName": namespace.name,
-            "resources": { "requests": { "storage": "1Gi" } }
-        }
-    });
-    namespace
-        .apply::<PersistentVolumeClaim>(&serde_json::from_value(claim).unwrap())
-        .await;
-    volumes
-}
-
-fn on_gpu(name: &str, gpu: Value) -> TranscriptionService {
-    service(
-        name,
-        json!({
-            "model": { "source": { "bundled": null, "persistentVolumeClaim": { "claimName": "weights" } } },
-            "gpu": gpu,
-            "placement": { "tolerations": [{ "key": TAINT, "operator": "Exists" }] }
-        }),
-    )
-}
 
 async fn node_of(namespace: &TestNamespace, service: &str) -> String {
     let pods = namespace.api::<Pod>();

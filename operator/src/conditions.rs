@@ -52,8 +52,8 @@ impl State {
     /// Whether the first thing that is wrong may well be solved from outside: by a model, a claim, a volume or a node that comes.
     pub fn waits_for_others(&self) -> bool {
         use Reason::{
-            ClaimNotFound, DeviceClaimsUnavailable, ModelNotFound, ModelNotReady, NoMatchingGpuNode, StorageClassNotFound,
-            Unschedulable, VolumePending,
+            ClaimNotFound, DeviceClaimsUnavailable, ModelNotFound, ModelNotReady, NoMatchingGpuNode,
+            StorageClassNotFound, Unschedulable, VolumePending,
         };
         matches!(
             self.headline().reason,
@@ -174,11 +174,10 @@ pub fn settled(conditions: &[Condition], generation: Option<i64>) -> bool {
     let of_generation = |condition: &&Condition| condition.observed_generation == generation;
     let workload = find(conditions, WORKLOAD_AVAILABLE).filter(of_generation);
     let model = find(conditions, MODEL_CACHED).filter(of_generation);
-    let lacked = find(conditions, DEGRADED)
-        .is_some_and(|condition| {
-            let lacks = [Reason::MonitoringUnavailable, Reason::AutoscalingUnavailable];
-            lacks.iter().any(|reason| condition.reason == reason.as_str())
-        });
+    let lacked = find(conditions, DEGRADED).is_some_and(|condition| {
+        let lacks = [Reason::MonitoringUnavailable, Reason::AutoscalingUnavailable];
+        lacks.iter().any(|reason| condition.reason == reason.as_str())
+    });
     let in_place = workload.is_some_and(|condition| condition.status != "Unknown")
         || model.is_some_and(|condition| condition.status == "True");
     in_place && !lacked

@@ -94,7 +94,10 @@ fn rolled_out(change: &Change) -> Option<Announcement> {
     let Done::RolledOut(how) = &change.action else {
         return None;
     };
-    Some(normal("RollingOut", format!("replaces the pods of {} {}: {how}", change.kind, change.name)))
+    Some(normal(
+        "RollingOut",
+        format!("replaces the pods of {} {}: {how}", change.kind, change.name),
+    ))
 }
 
 /// Events that an object may still have: 25, and one more every five minutes, as client-go's filter has it.

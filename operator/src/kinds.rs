@@ -157,7 +157,9 @@ const OLDER_POD_METRICS: &str = "custom.metrics.k8s.io/v1beta1";
 /// counts as missing: no service is to wait for that.
 async fn kinds_of(client: &Client, group: &str) -> Result<Option<BTreeSet<String>>, kube::Error> {
     match client.list_api_group_resources(group).await {
-        Ok(list) => Ok(Some(list.resources.into_iter().map(|resource| resource.kind).collect())),
+        Ok(list) => Ok(Some(
+            list.resources.into_iter().map(|resource| resource.kind).collect(),
+        )),
         Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404 | 503) => Ok(None),
         Err(error) => Err(error),
     }

@@ -113,12 +113,18 @@ pub async fn gpu_nodes(client: &Client, plan: &WorkloadPlan, own: &[Pod]) -> Res
     };
     let pod = rollout::pod(plan);
     let mut seen = Vec::new();
-    for node in nodes.into_iter().filter(|node| admits(node, &pod)).take(MOST_NODES) {
+    for node in nodes
+        .into_iter()
+        .filter(|node| admits(node, &pod))
+        .take(MOST_NODES)
+    {
         let there = format!(
             "spec.nodeName={},status.phase!=Succeeded,status.phase!=Failed",
             node.name_any()
         );
-        let pods = Api::<Pod>::all(client.clone()).list(&ListParams::default().fields(&there)).await;
+        let pods = Api::<Pod>::all(client.clone())
+            .list(&ListParams::default().fields(&there))
+            .await;
         let pods = match pods {
             Ok(list) => list.items,
             Err(kube::Error::Api(status)) if status.code == 403 => return Ok(Nodes::Forbidden),

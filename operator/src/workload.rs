@@ -27,9 +27,9 @@ pub mod vertical_pod_autoscaler;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crds::autoscaling::{Autoscaling, VerticalPodAutoscaler};
 use crds::model::ModelSource;
 use crds::monitoring::{Monitoring, PodMonitor, PrometheusRule};
-use crds::autoscaling::{Autoscaling, VerticalPodAutoscaler};
 use crds::placement::{Gpu, Placement};
 use crds::serving::EndpointType;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -217,7 +217,9 @@ pub const FALLBACK_CPU: i32 = 80;
 
 /// Leaves out what the cluster has no means to scale on. An autoscaler must have something to go by.
 fn scale_on_what_there_is(autoscaling: &mut Autoscaling, offered: &BTreeSet<OptionalKind>) {
-    autoscaling.keda.take_if(|_| !offered.contains(&OptionalKind::ScaledObject));
+    autoscaling
+        .keda
+        .take_if(|_| !offered.contains(&OptionalKind::ScaledObject));
     if autoscaling.keda.is_none() && !offered.contains(&OptionalKind::PodMetrics) {
         autoscaling.target_queued_audio_seconds = None;
     }

@@ -74,6 +74,16 @@ told of a cluster's kinds with --api-versions monitoring.coreos.com/v1/PodMonito
 - apiGroups: [monitoring.coreos.com]
   resources: [podmonitors, prometheusrules]
   verbs: [get, list, watch, create, patch, delete]
+# Made only for services that ask for them, in a cluster that has KEDA, the VerticalPodAutoscaler, or claims on devices.
+- apiGroups: [keda.sh]
+  resources: [scaledobjects]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [autoscaling.k8s.io]
+  resources: [verticalpodautoscalers]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [resource.k8s.io]
+  resources: [resourceclaimtemplates]
+  verbs: [get, list, watch, create, patch, delete]
 # Read to tell what is wrong: images that cannot be pulled, crashes, claims that are not provisioned.
 - apiGroups: [""]
   resources: [pods]

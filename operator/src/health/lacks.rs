@@ -117,17 +117,30 @@ mod tests {
         let told = |serving: serde_json::Value, offered: &[OptionalKind]| -> String {
             let serving: Serving = serde_json::from_value(serving).unwrap();
             let found = lacks(&serving, "spec", &offered.iter().copied().collect());
-            assert!(found.iter().all(|one| one.reason == Reason::AutoscalingUnavailable));
+            assert!(
+                found
+                    .iter()
+                    .all(|one| one.reason == Reason::AutoscalingUnavailable)
+            );
             let messages: Vec<String> = found.into_iter().map(|one| one.message).collect();
             messages.join("|")
         };
         use OptionalKind::{PodMetrics, ScaledObject, VerticalPodAutoscaler};
         let queued = json!({"autoscaling": {"maxReplicas": 3, "targetQueuedAudioSeconds": 60}});
         let nothing = told(queued.clone(), &[]);
-        assert!(nothing.contains("install KEDA and set spec.autoscaling.keda"), "{nothing}");
-        assert!(nothing.ends_with("until then 80 percent of the CPU decides"), "{nothing}");
+        assert!(
+            nothing.contains("install KEDA and set spec.autoscaling.keda"),
+            "{nothing}"
+        );
+        assert!(
+            nothing.ends_with("until then 80 percent of the CPU decides"),
+            "{nothing}"
+        );
         let with_keda = told(queued.clone(), &[ScaledObject]);
-        assert!(with_keda.contains("or set spec.autoscaling.keda, as KEDA is there"), "{with_keda}");
+        assert!(
+            with_keda.contains("or set spec.autoscaling.keda, as KEDA is there"),
+            "{with_keda}"
+        );
         assert_eq!(told(queued, &[PodMetrics]), "");
         let asked = json!({"autoscaling": {"maxReplicas": 3, "targetQueuedAudioSeconds": 60, "targetCPUUtilization": 70,
             "keda": {"serverAddress": "http://p:9090"}}});

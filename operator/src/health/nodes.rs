@@ -34,7 +34,11 @@ pub fn finding(gpu: &Gpu, nodes: Option<&[Node]>) -> Option<Finding> {
         format!("no node offers {resource}: add GPU nodes and their device plugin")
     } else {
         let present: Vec<String> = present.into_iter().collect();
-        let offered = if gpu.is_claimed() { "nodes have" } else { "nodes offer" };
+        let offered = if gpu.is_claimed() {
+            "nodes have"
+        } else {
+            "nodes offer"
+        };
         format!(
             "{offered} {}: add such a node, or change {}",
             present.join(", "),
@@ -47,7 +51,10 @@ pub fn finding(gpu: &Gpu, nodes: Option<&[Node]>) -> Option<Finding> {
     } else {
         format!("no node has {} {resource}{words}", gpu.count)
     };
-    Some(Finding::new(Reason::NoMatchingGpuNode, format!("{what}; {advice}")))
+    Some(Finding::new(
+        Reason::NoMatchingGpuNode,
+        format!("{what}; {advice}"),
+    ))
 }
 
 /// The fields of which no node with GPUs meets any one, or all that together are met by none.
@@ -83,7 +90,9 @@ fn described(node: &Node, gpu: &Gpu) -> String {
         particulars.push(label(MEMORY_LABEL).map_or("memory unknown".into(), |memory| format!("{memory}Mi")));
     }
     if gpu.sharing.is_some() {
-        let strategy = label(SHARING_LABEL).map(String::as_str).filter(|strategy| *strategy != "none");
+        let strategy = label(SHARING_LABEL)
+            .map(String::as_str)
+            .filter(|strategy| *strategy != "none");
         particulars.push(strategy.map_or("not shared".into(), |strategy| format!("shared by {strategy}")));
     }
     if !particulars.is_empty() {

@@ -71,11 +71,21 @@ impl Rollout {
 
 /// Whether its pods hold devices: claims, or a resource that a device plugin names.
 fn holds_devices(deployment: &Deployment) -> bool {
-    let pod = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    let pod = deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.template.spec.as_ref());
     pod.is_some_and(|pod| {
-        let limits = pod.containers.iter().filter_map(|one| one.resources.as_ref()?.limits.as_ref());
-        pod.resource_claims.as_ref().is_some_and(|claims| !claims.is_empty())
-            || limits.flat_map(|limits| limits.keys()).any(|resource| resource.contains('/'))
+        let limits = pod
+            .containers
+            .iter()
+            .filter_map(|one| one.resources.as_ref()?.limits.as_ref());
+        pod.resource_claims
+            .as_ref()
+            .is_some_and(|claims| !claims.is_empty())
+            || limits
+                .flat_map(|limits| limits.keys())
+                .any(|resource| resource.contains('/'))
     })
 }
 

@@ -264,6 +264,25 @@ fn no_gpu_is_free() {
     );
 }
 
+#[test]
+fn no_device_is_free_for_a_claim() {
+    let pod = unschedulable("0/1 nodes are available: 1 cannot allocate all claims.");
+    let gpu: Gpu = object(json!({"deviceClassName": "gpu.nvidia.com"}));
+    let found = only(findings(&Symptoms {
+        pods: vec![&pod],
+        gpu: Some(&gpu),
+        ..Symptoms::default()
+    }));
+    assert_eq!(found.0, Reason::NoMatchingGpuNode);
+    assert!(
+        found
+            .1
+            .starts_with("no node has devices free for the claims of pod calls-1"),
+        "{}",
+        found.1
+    );
+}
+
 fn node(product: &str, count: &str) -> Node {
     object(json!({
         "metadata": {"name": product, "labels": {"nvidia.com/gpu.product": product}},
@@ -290,13 +309,79 @@ fn no_node_has_such_a_gpu() {
     assert_eq!(
         message,
         "no node has 1 nvidia.com/gpu of product Tesla-T4; nodes offer 1 x A100, 4 x L4: \
-         add such a node, or change gpu.products or gpu.count"
+         add such a node, or change gpu.products"
     );
     assert_eq!(told(&gpu(8, &[])).0, Reason::NoMatchingGpuNode, "too many");
     assert_eq!(
         told(&gpu(4, &["L4"])).0,
         Reason::Unschedulable,
         "there is one; the scheduler says why it does not do"
+    );
+}
+
+#[test]
+fn the_requirement_that_no_node_meets_is_named() {
+    let node = |labels: Value| -> Node {
+        object(
+            json!({"metadata": {"name": "n", "labels": labels}, "status": {"allocatable": {"nvidia.com/gpu": "4"}}}),
+        )
+    };
+    let label = |name: &str| format!("nvidia.com/gpu.{name}");
+    let nodes = [
+        node(
+            json!({label("product"): "T4-SHARED", label("memory"): "15360", label("sharing-strategy"): "time-slicing"}),
+        ),
+        node(json!({label("product"): "L4", label("memory"): "23034", label("sharing-strategy"): "none"})),
+    ];
+    let told = |gpu: Value| nodes::finding(&object(gpu), Some(&nodes)).map(|one| one.message);
+    assert_eq!(told(json!({"memoryAtLeast": "15Gi"})), None);
+    assert_eq!(
+        told(json!({"memoryAtLeast": "20Gi", "sharing": "Exclusive"})),
+        None
+    );
+    assert_eq!(told(json!({"products": ["T4"], "sharing": "Any"})), None);
+    assert_eq!(
+        told(json!({"memoryAtLeast": "40Gi", "sharing": "Exclusive"})).unwrap(),
+        "no node has 1 nvidia.com/gpu with at least 40Gi of memory that is not shared; \
+         nodes offer 4 x L4 (23034Mi, not shared), 4 x T4-SHARED (15360Mi, shared by time-slicing): \
+         add such a node, or change gpu.memoryAtLeast"
+    );
+    assert_eq!(
+        told(json!({"memoryAtLeast": "20Gi", "sharing": "TimeSliced"})).unwrap(),
+        "no node has 1 nvidia.com/gpu with at least 20Gi of memory that is shared by time-slicing; \
+         nodes offer 4 x L4 (23034Mi, not shared), 4 x T4-SHARED (15360Mi, shared by time-slicing): \
+         add such a node, or change gpu.memoryAtLeast or gpu.sharing",
+        "each is met by some node, and both by none"
+    );
+    assert!(
+        told(json!({"count": 8}))
+            .unwrap()
+            .ends_with("or change gpu.count")
+    );
+    assert!(
+        told(json!({"sharing": "MPS"}))
+            .unwrap()
+            .ends_with("or change gpu.sharing")
+    );
+    assert!(
+        told(json!({"spot": "Require"}))
+            .unwrap()
+            .ends_with("or change gpu.spot")
+    );
+    assert_eq!(
+        told(json!({"resourceName": "nvidia.com/mig-1g.5gb"})).unwrap(),
+        "no node has 1 nvidia.com/mig-1g.5gb; no node offers nvidia.com/mig-1g.5gb: add GPU nodes and their device plugin"
+    );
+    let claimed = json!({"deviceClassName": "gpu.nvidia.com", "products": ["A100"]});
+    let told_of_claims = told(claimed).unwrap();
+    assert_eq!(
+        told_of_claims,
+        "no node has a GPU of product A100; nodes have L4, T4-SHARED: add such a node, or change gpu.products"
+    );
+    assert_eq!(
+        told(json!({"deviceClassName": "gpu.nvidia.com"})),
+        None,
+        "the scheduler counts devices"
     );
 }
 
@@ -588,4 +673,30 @@ fn a_rollout_is_complete_when_enough_new_pods_serve() {
     assert!(!rollout(2, 0, 0, 0, 1).complete);
     assert!(rollout(2, 2, 2, 1, 2).available && rollout(2, 0, 0, 0, 0).available);
     assert!(!rollout(2, 1, 1, 0, 1).available, "the only pod may be replaced");
+}
+
+#[test]
+fn a_rollout_of_pods_with_gpus_says_how_they_are_replaced() {
+    let sentence = |surge: i32, resource: &str, updated: i32| {
+        let deployment: Deployment = object(json!({
+            "metadata": {"name": "calls", "generation": 1},
+            "spec": {
+                "selector": {}, "strategy": {"rollingUpdate": {"maxSurge": surge, "maxUnavailable": 1 - surge}},
+                "template": {"spec": {"containers": [{"name": "server", "resources": {"limits": {resource: "1"}}}]}},
+            },
+            "status": {"observedGeneration": 1, "replicas": 2, "updatedReplicas": updated, "readyReplicas": 1, "availableReplicas": 1},
+        }));
+        Rollout::of(&deployment, 2).sentence()
+    };
+    let usual = "1 of 2 pods serve; pods are being started or replaced";
+    assert_eq!(
+        sentence(0, "nvidia.com/gpu", 1),
+        format!("{usual}: an old pod ends before its successor starts")
+    );
+    assert_eq!(
+        sentence(1, "nvidia.com/gpu", 1),
+        format!("{usual}: a new pod starts before an old one ends")
+    );
+    assert_eq!(sentence(0, "nvidia.com/gpu", 2), usual, "all are new");
+    assert_eq!(sentence(1, "cpu", 1), usual);
 }

@@ -54,7 +54,9 @@ async fn look_after(model: &ModelDeployment, context: &Context) -> Result<Action
     let mut fetched = fetch::fetch(model, &owner, context).await.map_err(Error::Fetch)?;
     fetched.observed.download = context.downloads.of(&owner, &fetched.observed.pods).await;
     // Without: decide.
-    let plan = decide(model, &owner, &mut fetched, context).await.map_err(Error::Fetch)?;
+    let plan = decide(model, &owner, &mut fetched, context)
+        .await
+        .map_err(Error::Fetch)?;
     // With a client: write.
     let settled = conditions::settled(status::conditions(model), model.meta().generation);
     let outcome = match plan {
@@ -73,7 +75,11 @@ async fn look_after(model: &ModelDeployment, context: &Context) -> Result<Action
             }
             match applier.apply(prepared, &fetched.observed.children).await {
                 Ok((applied, mut changes)) => {
-                    changes.extend(plan.workload.as_ref().and_then(|workload| rollout::told(workload, &changes)));
+                    changes.extend(
+                        plan.workload
+                            .as_ref()
+                            .and_then(|workload| rollout::told(workload, &changes)),
+                    );
                     Outcome::Applied {
                         plan,
                         applied,

@@ -56,7 +56,9 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
         .map_err(Error::Fetch)?;
     fetched.observed.download = context.downloads.of(&owner, &fetched.observed.pods).await;
     // Without: decide.
-    let plan = decide(service, &owner, &mut fetched, context).await.map_err(Error::Fetch)?;
+    let plan = decide(service, &owner, &mut fetched, context)
+        .await
+        .map_err(Error::Fetch)?;
     // With a client: write.
     let settled = conditions::settled(status::conditions(service), service.meta().generation);
     let outcome = match plan {

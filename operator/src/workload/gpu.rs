@@ -74,8 +74,15 @@ pub fn requirements(gpu: &Gpu) -> Vec<Requirement> {
     let mut all = Vec::new();
     if !gpu.products.is_empty() {
         let mut products = gpu.products.clone();
-        if matches!(gpu.sharing, Some(Sharing::Any | Sharing::TimeSliced | Sharing::Mps)) {
-            products.extend(gpu.products.iter().map(|product| format!("{product}{SHARED_SUFFIX}")));
+        if matches!(
+            gpu.sharing,
+            Some(Sharing::Any | Sharing::TimeSliced | Sharing::Mps)
+        ) {
+            products.extend(
+                gpu.products
+                    .iter()
+                    .map(|product| format!("{product}{SHARED_SUFFIX}")),
+            );
         }
         let words = format!("of product {}", gpu.products.join(" or "));
         let one = requirement(PRODUCT_LABEL, "In", products);
@@ -89,12 +96,18 @@ pub fn requirements(gpu: &Gpu) -> Vec<Requirement> {
         all.push(Requirement::new("gpu.memoryAtLeast", words, one));
     }
     let shared = |operator: &str, values: &[&str]| {
-        requirement(SHARING_LABEL, operator, values.iter().map(ToString::to_string).collect())
+        requirement(
+            SHARING_LABEL,
+            operator,
+            values.iter().map(ToString::to_string).collect(),
+        )
     };
     let sharing = match gpu.sharing {
         None | Some(Sharing::Any) => None,
         Some(Sharing::Exclusive) => Some(("that is not shared", shared("NotIn", &["time-slicing", "mps"]))),
-        Some(Sharing::TimeSliced) => Some(("that is shared by time-slicing", shared("In", &["time-slicing"]))),
+        Some(Sharing::TimeSliced) => {
+            Some(("that is shared by time-slicing", shared("In", &["time-slicing"])))
+        }
         Some(Sharing::Mps) => Some(("that is shared by MPS", shared("In", &["mps"]))),
     };
     all.extend(sharing.map(|(words, one)| Requirement::new("gpu.sharing", words, one)));
@@ -104,12 +117,17 @@ pub fn requirements(gpu: &Gpu) -> Vec<Requirement> {
         Some(Spot::Never) => all.push(Requirement {
             field: "gpu.spot",
             words: "on a node that is not spot".into(),
-            any_of: vec![spot.map(|(label, values)| requirement(label, "NotIn", values)).to_vec()],
+            any_of: vec![
+                spot.map(|(label, values)| requirement(label, "NotIn", values))
+                    .to_vec(),
+            ],
         }),
         Some(Spot::Require) => all.push(Requirement {
             field: "gpu.spot",
             words: "on a spot node".into(),
-            any_of: spot.map(|(label, values)| vec![requirement(label, "In", values)]).to_vec(),
+            any_of: spot
+                .map(|(label, values)| vec![requirement(label, "In", values)])
+                .to_vec(),
         }),
     }
     all
@@ -133,7 +151,11 @@ pub fn node_affinity(gpu: &Gpu) -> Option<NodeAffinity> {
         };
         terms = terms.iter().flat_map(with).collect();
     }
-    let terms: Vec<_> = terms.into_iter().filter(|term| !term.is_empty()).map(term).collect();
+    let terms: Vec<_> = terms
+        .into_iter()
+        .filter(|term| !term.is_empty())
+        .map(term)
+        .collect();
     let preferred = (gpu.spot == Some(Spot::Prefer)).then(|| {
         SPOT_LABELS
             .map(|(label, value)| prefer(requirement(label, "In", vec![value.to_string()])))

@@ -17,14 +17,18 @@ pub fn read(
 ) -> Result<PodTemplateSpec, SpecError> {
     let refuse = |message: String| SpecError::PodTemplate { message };
     let written = Value::Object(written.clone());
-    let template: PodTemplateSpec =
-        serde_json::from_value(written.clone()).map_err(|error| refuse(format!("it cannot be read: {error}")))?;
+    let template: PodTemplateSpec = serde_json::from_value(written.clone())
+        .map_err(|error| refuse(format!("it cannot be read: {error}")))?;
     let understood = serde_json::to_value(&template).unwrap_or_default();
     if let Some(field) = lost("", &written, &understood) {
         return Err(refuse(format!("a pod template has no field {field}")));
     }
     let labels = template.metadata.as_ref().and_then(|meta| meta.labels.as_ref());
-    if let Some(label) = labels.into_iter().flat_map(BTreeMap::keys).find(|key| selected_by.contains_key(*key)) {
+    if let Some(label) = labels
+        .into_iter()
+        .flat_map(BTreeMap::keys)
+        .find(|key| selected_by.contains_key(*key))
+    {
         return Err(refuse(format!(
             "metadata.labels.{label} tells the pods of this object from others, and cannot be set"
         )));
@@ -34,7 +38,8 @@ pub fn read(
         && (unnamed(&spec.containers) || unnamed(spec.init_containers.as_deref().unwrap_or_default()))
     {
         return Err(refuse(
-            "each container needs a name: server is the one that serves, model the one that brings the model".into(),
+            "each container needs a name: server is the one that serves, model the one that brings the model"
+                .into(),
         ));
     }
     Ok(template)
@@ -44,7 +49,11 @@ pub fn read(
 fn lost(path: &str, written: &Value, understood: &Value) -> Option<String> {
     match (written, understood) {
         (Value::Object(written), understood) => written.iter().find_map(|(key, value)| {
-            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            let path = if path.is_empty() {
+                key.clone()
+            } else {
+                format!("{path}.{key}")
+            };
             match understood.get(key) {
                 Some(known) => lost(&path, value, known),
                 None if is_empty(value) => None,
@@ -93,17 +102,26 @@ mod tests {
     #[test]
     fn what_it_has_not_is_refused_with_its_place() {
         for (written, words) in [
-            (json!({"spec": {"contianers": []}, "x": 1}), "podTemplate: a pod template has no field x"),
+            (
+                json!({"spec": {"contianers": []}, "x": 1}),
+                "podTemplate: a pod template has no field x",
+            ),
             (
                 json!({"spec": {"containers": [{"name": "server", "evn": [{"name": "A"}]}]}}),
                 "podTemplate: a pod template has no field spec.containers[0].evn",
             ),
-            (json!({"spec": {"containers": "all"}}), "podTemplate: it cannot be read: "),
+            (
+                json!({"spec": {"containers": "all"}}),
+                "podTemplate: it cannot be read: ",
+            ),
             (
                 json!({"metadata": {"labels": {"parlance.dev/name": "calls"}}}),
                 "podTemplate: metadata.labels.parlance.dev/name tells the pods of this object from others, and cannot be set",
             ),
-            (json!({"spec": {"initContainers": [{"image": "a"}]}}), "podTemplate: each container needs a name"),
+            (
+                json!({"spec": {"initContainers": [{"image": "a"}]}}),
+                "podTemplate: each container needs a name",
+            ),
         ] {
             let told = told(written.clone()).unwrap_err();
             assert!(told.starts_with(words), "{written}: {told}");

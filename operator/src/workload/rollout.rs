@@ -145,7 +145,11 @@ pub fn pod(plan: &WorkloadPlan) -> PodSpec {
 /// Whether one more pod of the plan has room on the node.
 pub fn has_room(plan: &WorkloadPlan, one: &NodeUse, own: &[Pod]) -> bool {
     let pod = pod(plan);
-    let ready = one.node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let ready = one
+        .node
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten());
     let ready = ready
         .filter(|condition| condition.type_ == "Ready")
         .all(|condition| condition.status == "True");
@@ -156,7 +160,8 @@ pub fn has_room(plan: &WorkloadPlan, one: &NodeUse, own: &[Pod]) -> bool {
 fn has_volume(plan: &WorkloadPlan, one: &NodeUse, own: &[Pod]) -> bool {
     let label = claim_label(&plan.model.claim);
     let with_volume = |pod: &&Pod| {
-        pod.labels().get(CLAIM) == Some(&label) && pod.metadata.namespace.as_deref() == Some(&plan.owner.namespace)
+        pod.labels().get(CLAIM) == Some(&label)
+            && pod.metadata.namespace.as_deref() == Some(&plan.owner.namespace)
     };
     let node_of = |pod: &Pod| pod.spec.as_ref()?.node_name.clone();
     let holders: BTreeSet<String> = own
@@ -179,7 +184,10 @@ fn has_free(pod: &PodSpec, one: &NodeUse) -> bool {
         }
     }
     requests(pod).into_iter().all(|(resource, wanted)| {
-        let all = allocatable.get(&resource).and_then(quantity::thousandths).unwrap_or(0);
+        let all = allocatable
+            .get(&resource)
+            .and_then(quantity::thousandths)
+            .unwrap_or(0);
         all - used.get(&resource).copied().unwrap_or(0) >= wanted
     })
 }
@@ -188,7 +196,9 @@ fn has_free(pod: &PodSpec, one: &NodeUse) -> bool {
 /// pod as a whole asks for comes before either. One place on the node, too.
 fn requests(pod: &PodSpec) -> BTreeMap<String, i128> {
     let of = |resources: Option<&ResourceRequirements>| -> BTreeMap<String, i128> {
-        let amounts = resources.and_then(|resources| resources.requests.clone()).unwrap_or_default();
+        let amounts = resources
+            .and_then(|resources| resources.requests.clone())
+            .unwrap_or_default();
         let number = |(name, amount): (String, Quantity)| Some((name, quantity::thousandths(&amount)?));
         amounts.into_iter().filter_map(number).collect()
     };
@@ -245,9 +255,13 @@ fn surplus_waits(live: &Deployment, pods: &[Pod]) -> bool {
     let hash = |pod: &Pod| pod.labels().get("pod-template-hash").cloned();
     let waits = pods.iter().filter(|pod| {
         let status = pod.status.as_ref();
-        let conditions = status.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+        let conditions = status
+            .and_then(|status| status.conditions.as_deref())
+            .unwrap_or_default();
         conditions.iter().any(|one| {
-            one.type_ == "PodScheduled" && one.status == "False" && one.reason.as_deref() == Some("Unschedulable")
+            one.type_ == "PodScheduled"
+                && one.status == "False"
+                && one.reason.as_deref() == Some("Unschedulable")
         })
     });
     let mut waiting = waits.filter_map(hash);

@@ -45,10 +45,16 @@ fn triggers(plan: &WorkloadPlan, autoscaling: &Autoscaling, keda: &Keda) -> Vec<
         metric_type: "AverageValue".into(),
         metadata: BTreeMap::from([
             ("serverAddress".into(), keda.server_address.clone()),
-            ("query".into(), keda.query.clone().unwrap_or_else(|| query(&plan.owner))),
+            (
+                "query".into(),
+                keda.query.clone().unwrap_or_else(|| query(&plan.owner)),
+            ),
             ("threshold".into(), seconds.to_string()),
         ]),
-        authentication_ref: keda.authentication_ref.clone().map(|name| AuthenticationRef { name }),
+        authentication_ref: keda
+            .authentication_ref
+            .clone()
+            .map(|name| AuthenticationRef { name }),
     });
     let utilization = |name: &str, percent: Option<i32>| {
         percent.map(|percent| Trigger {

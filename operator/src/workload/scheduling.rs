@@ -37,9 +37,14 @@ pub fn admits(node: &Node, pod: &PodSpec) -> bool {
         .iter()
         .flatten()
         .all(|(key, value)| labels.get(key) == Some(value));
-    let affinity = pod.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
-    let required = affinity.and_then(|nodes| nodes.required_during_scheduling_ignored_during_execution.as_ref());
-    let wanted = required.is_none_or(|required| required.node_selector_terms.iter().any(|term| meets(node, term)));
+    let affinity = pod
+        .affinity
+        .as_ref()
+        .and_then(|affinity| affinity.node_affinity.as_ref());
+    let required =
+        affinity.and_then(|nodes| nodes.required_during_scheduling_ignored_during_execution.as_ref());
+    let wanted =
+        required.is_none_or(|required| required.node_selector_terms.iter().any(|term| meets(node, term)));
     let tolerations = pod.tolerations.as_deref().unwrap_or_default();
     let repelled = spec.taints.iter().flatten().any(|taint| {
         taint.effect != "PreferNoSchedule" && !tolerations.iter().any(|one| tolerates(one, taint))
@@ -166,7 +171,10 @@ mod tests {
 
     fn pod(spec: Value) -> PodSpec {
         let mut whole = json!({"containers": []});
-        whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        whole
+            .as_object_mut()
+            .unwrap()
+            .extend(spec.as_object().unwrap().clone());
         object(whole)
     }
 
@@ -187,14 +195,24 @@ mod tests {
         let tolerant = json!([{"key": "gpu", "operator": "Exists"}]);
         let with = |more: Value| {
             let mut spec = json!({"tolerations": tolerant});
-            spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            spec.as_object_mut()
+                .unwrap()
+                .extend(more.as_object().unwrap().clone());
             admits(&node, &pod(spec))
         };
         assert!(with(json!({})));
         assert!(!admits(&node, &pod(json!({}))), "the taint");
-        assert!(!with(json!({"tolerations": [{"key": "gpu", "value": "y"}]})), "another value");
-        assert!(with(json!({"tolerations": [{"key": "gpu", "value": "x", "effect": "NoSchedule"}]})));
-        assert!(with(json!({"tolerations": [{"operator": "Exists"}]})), "everything is tolerated");
+        assert!(
+            !with(json!({"tolerations": [{"key": "gpu", "value": "y"}]})),
+            "another value"
+        );
+        assert!(with(
+            json!({"tolerations": [{"key": "gpu", "value": "x", "effect": "NoSchedule"}]})
+        ));
+        assert!(
+            with(json!({"tolerations": [{"operator": "Exists"}]})),
+            "everything is tolerated"
+        );
         assert!(with(json!({"nodeSelector": {"zone": "a"}})));
         assert!(!with(json!({"nodeSelector": {"zone": "b"}})));
         for (key, operator, values, will_do) in [
@@ -209,7 +227,11 @@ mod tests {
             ("zone", "Gt", &["1"], false),
         ] {
             let affinity = required(&[term(key, operator, values)]);
-            assert_eq!(with(json!({"affinity": affinity})), will_do, "{key} {operator} {values:?}");
+            assert_eq!(
+                with(json!({"affinity": affinity})),
+                will_do,
+                "{key} {operator} {values:?}"
+            );
         }
         let either = required(&[term("zone", "In", &["b"]), term("zone", "In", &["a"])]);
         assert!(with(json!({"affinity": either})));
@@ -225,19 +247,35 @@ mod tests {
             "nodeAffinity": required(&[term("zone", "In", &["a"]), term("zone", "In", &["b"])])["nodeAffinity"],
             "podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []},
         }));
-        let volume: Affinity = object(json!({"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
-            {"topologyKey": "kubernetes.io/hostname"}]}}));
+        let volume: Affinity = object(
+            json!({"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
+            {"topologyKey": "kubernetes.io/hostname"}]}}),
+        );
         let merged = both(both(Some(theirs), Some(volume.clone())), Some(ours.clone())).unwrap();
-        let terms = merged.node_affinity.unwrap().required_during_scheduling_ignored_during_execution.unwrap();
+        let terms = merged
+            .node_affinity
+            .unwrap()
+            .required_during_scheduling_ignored_during_execution
+            .unwrap();
         let keys: Vec<Vec<String>> = terms
             .node_selector_terms
             .iter()
-            .map(|term| term.match_expressions.iter().flatten().map(|one| one.key.clone()).collect())
+            .map(|term| {
+                term.match_expressions
+                    .iter()
+                    .flatten()
+                    .map(|one| one.key.clone())
+                    .collect()
+            })
             .collect();
         assert_eq!(keys, [["zone", "gpu"], ["zone", "gpu"]]);
         assert_eq!(merged.pod_affinity, volume.pod_affinity);
         assert!(merged.pod_anti_affinity.is_some());
-        assert_eq!(both(None, Some(ours.clone())), Some(ours.clone()), "alone it is as it was");
+        assert_eq!(
+            both(None, Some(ours.clone())),
+            Some(ours.clone()),
+            "alone it is as it was"
+        );
         assert_eq!(both(Some(ours.clone()), None), Some(ours));
     }
 }

@@ -160,7 +160,9 @@ fn pod_template(
     let mut fixed = owner.labels(Component::Server);
     fixed.extend([model.label()]);
     let written = serving.pod_template.as_ref();
-    written.map(|written| pod_template::read(written, &fixed)).transpose()
+    written
+        .map(|written| pod_template::read(written, &fixed))
+        .transpose()
 }
 
 /// The image of the server.

@@ -1,6 +1,6 @@
 //! The children of a plan, written out in full by hand.
 
-use crds::serving::{Gpu, Spot};
+use crds::placement::{Gpu, Spot};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ pub(crate) fn owner() -> Owner {
 }
 
 /// The plan of a serving block, with a bundled model.
-fn plan(serving: Value) -> WorkloadPlan {
+pub(crate) fn plan(serving: Value) -> WorkloadPlan {
     let mount = ModelMount {
         claim: "calls-cache".into(),
         contents: Contents::Bundled("whisper-nano-digits".into()),
@@ -214,6 +214,27 @@ fn a_flag_comes_only_with_its_field() {
     let usual = arguments(&plan(json!({})));
     for (field, value, flag) in [
         ("longForm", json!("Chunked"), "--long-form=chunked"),
+        ("chunkSilence", json!("700ms"), "--chunk-silence=700ms"),
+        ("channels", json!("Separate"), "--channels=separate"),
+        ("prependedPunctuation", json!("(["), "--prepended-punctuation=(["),
+        ("appendedPunctuation", json!("$)"), "--appended-punctuation=$$)"),
+        (
+            "hallucinationSilenceThreshold",
+            json!("2s"),
+            "--hallucination-silence-threshold=2s",
+        ),
+        ("patience", json!(1.5), "--patience=1.5"),
+        ("lengthPenalty", json!(0.5), "--length-penalty=0.5"),
+        ("seed", json!(7), "--seed=7"),
+        ("suppressTokens", json!([-1, 5]), "--suppress-tokens=-1,5"),
+        ("suppressTokens", json!([]), "--suppress-tokens="),
+        ("suppressBlank", json!(false), "--suppress-blank=false"),
+        (
+            "maxInitialTimestamp",
+            json!("1.5s"),
+            "--max-initial-timestamp=1500ms",
+        ),
+        ("maxNewTokens", json!(99), "--max-new-tokens=99"),
         ("vad", json!({}), "--vad=true"),
         ("vad", json!({"enabled": false}), "--vad=false"),
         ("wordTimestamps", json!(false), "--word-timestamps=false"),
@@ -401,6 +422,101 @@ fn the_autoscaler_in_full() {
     assert_eq!(json(deployment::deployment(&plan))["spec"].get("replicas"), None);
 }
 
+fn offering(plan: WorkloadPlan, kinds: &[OptionalKind]) -> WorkloadPlan {
+    plan.with_kinds(&kinds.iter().copied().collect()).unwrap()
+}
+
+#[test]
+fn queued_audio_is_a_metric_of_pods_where_the_cluster_has_such_metrics() {
+    let asked = plan(
+        json!({"autoscaling": {"maxReplicas": 5, "targetQueuedAudioSeconds": 60, "targetMemoryUtilization": 80}}),
+    );
+    let metrics = |plan: &WorkloadPlan| {
+        json(horizontal_pod_autoscaler::horizontal_pod_autoscaler(plan).unwrap())["spec"]["metrics"].clone()
+    };
+    let with = metrics(&offering(asked.clone(), &[OptionalKind::PodMetrics]));
+    assert_eq!(
+        with[1],
+        json!({"type": "Pods", "pods": {"metric": {"name": "parlance_queued_audio_seconds"},
+               "target": {"type": "AverageValue", "averageValue": "60"}}})
+    );
+    let without = metrics(&offering(asked, &[]));
+    assert_eq!(without.as_array().unwrap().len(), 1, "memory is left: {without}");
+    let alone = plan(json!({"autoscaling": {"maxReplicas": 5, "targetQueuedAudioSeconds": 60}}));
+    let fallback = metrics(&offering(alone, &[]));
+    assert_eq!(
+        fallback[0]["resource"],
+        json!({"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}})
+    );
+}
+
+#[test]
+fn the_scaled_object_in_full() {
+    let behavior = json!({"scaleDown": {"stabilizationWindowSeconds": 60}});
+    let asked = plan(json!({"autoscaling": {
+        "minReplicas": 2, "maxReplicas": 5, "targetCPUUtilization": 70, "targetQueuedAudioSeconds": 60, "behavior": behavior,
+        "keda": {"serverAddress": "http://prometheus.monitoring:9090", "authenticationRef": "prom", "pollingInterval": 15},
+    }}));
+    let with = offering(
+        asked.clone(),
+        &[OptionalKind::ScaledObject, OptionalKind::PodMetrics],
+    );
+    let query = concat!(
+        r#"sum(parlance_queued_audio_seconds{namespace="speech",parlance_dev_kind="TranscriptionService","#,
+        r#"parlance_dev_name="calls"})"#
+    );
+    let expected = json!({
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "metadata": metadata("calls", "server"),
+        "spec": {
+            "scaleTargetRef": {"name": "calls"},
+            "minReplicaCount": 2,
+            "maxReplicaCount": 5,
+            "pollingInterval": 15,
+            "advanced": {"horizontalPodAutoscalerConfig": {"behavior": behavior}},
+            "triggers": [
+                {"type": "prometheus", "metricType": "AverageValue", "authenticationRef": {"name": "prom"},
+                 "metadata": {"serverAddress": "http://prometheus.monitoring:9090", "query": query, "threshold": "60"}},
+                {"type": "cpu", "metricType": "Utilization", "metadata": {"value": "70"}},
+            ],
+        },
+    });
+    assert_eq!(json(scaled_object::scaled_object(&with).unwrap()), expected);
+    assert_eq!(horizontal_pod_autoscaler::horizontal_pod_autoscaler(&with), None);
+    let without = offering(asked, &[]);
+    assert_eq!(scaled_object::scaled_object(&without), None);
+    assert!(horizontal_pod_autoscaler::horizontal_pod_autoscaler(&without).is_some());
+}
+
+#[test]
+fn the_vertical_autoscaler_in_full() {
+    let asked = plan(json!({"verticalPodAutoscaler": {
+        "updateMode": "InPlaceOrRecreate", "controlledResources": ["memory"], "maxAllowed": {"memory": "4Gi"}}}));
+    let expected = json!({
+        "apiVersion": "autoscaling.k8s.io/v1",
+        "kind": "VerticalPodAutoscaler",
+        "metadata": metadata("calls", "server"),
+        "spec": {
+            "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "calls"},
+            "updatePolicy": {"updateMode": "InPlaceOrRecreate"},
+            "resourcePolicy": {"containerPolicies": [
+                {"containerName": "server", "mode": "Auto", "controlledResources": ["memory"], "maxAllowed": {"memory": "4Gi"}},
+                {"containerName": "*", "mode": "Off"},
+            ]},
+        },
+    });
+    let with = offering(asked.clone(), &[OptionalKind::VerticalPodAutoscaler]);
+    assert_eq!(
+        json(vertical_pod_autoscaler::vertical_pod_autoscaler(&with).unwrap()),
+        expected
+    );
+    assert_eq!(
+        vertical_pod_autoscaler::vertical_pod_autoscaler(&offering(asked, &[])),
+        None
+    );
+}
+
 #[test]
 fn without_autoscaling_there_is_no_autoscaler() {
     assert_eq!(
@@ -492,12 +608,11 @@ fn a_gpu_is_asked_for_and_replaced_rather_than_surged() {
 }
 
 fn spot(spot: Spot, products: &[&str]) -> Gpu {
-    Gpu {
-        count: 1,
-        resource_name: "nvidia.com/gpu".into(),
-        products: products.iter().map(ToString::to_string).collect(),
-        spot: Some(spot),
-    }
+    gpu_block(json!({"spot": spot, "products": products}))
+}
+
+fn gpu_block(block: Value) -> Gpu {
+    serde_json::from_value(block).unwrap()
 }
 
 /// The requirements of each term, in short.
@@ -578,14 +693,167 @@ fn spot_preferred_requires_nothing_and_tolerates_their_taints() {
 }
 
 #[test]
-fn a_gpu_of_any_product_has_no_affinity() {
+fn memory_and_sharing_are_read_from_the_labels_of_feature_discovery() {
+    let required = |block: Value| terms(&json(gpu::node_affinity(&gpu_block(block))));
+    let products = json!(["T4"]);
+    for (block, expected) in [
+        (
+            json!({"memoryAtLeast": "16Gi"}),
+            r#"nvidia.com/gpu.memory Gt ["16383"]"#,
+        ),
+        (
+            json!({"memoryAtLeast": "16G"}),
+            r#"nvidia.com/gpu.memory Gt ["15258"]"#,
+        ),
+        (
+            json!({"sharing": "Exclusive", "products": products}),
+            r#"nvidia.com/gpu.product In ["T4"] and nvidia.com/gpu.sharing-strategy NotIn ["time-slicing","mps"]"#,
+        ),
+        (
+            json!({"sharing": "TimeSliced", "products": products}),
+            r#"nvidia.com/gpu.product In ["T4","T4-SHARED"] and nvidia.com/gpu.sharing-strategy In ["time-slicing"]"#,
+        ),
+        (
+            json!({"sharing": "MPS"}),
+            r#"nvidia.com/gpu.sharing-strategy In ["mps"]"#,
+        ),
+        (
+            json!({"sharing": "Any", "products": products}),
+            r#"nvidia.com/gpu.product In ["T4","T4-SHARED"]"#,
+        ),
+    ] {
+        assert_eq!(required(block.clone()), [expected], "{block}");
+    }
+    let slice = gpu::tolerations(&gpu_block(json!({"resourceName": "nvidia.com/mig-1g.5gb"})));
+    let keys: Vec<Option<String>> = slice.into_iter().map(|one| one.key).collect();
     assert_eq!(
-        gpu::node_affinity(&Gpu {
-            spot: None,
-            ..spot(Spot::Never, &[])
-        }),
-        None
+        keys,
+        [
+            Some("nvidia.com/mig-1g.5gb".into()),
+            Some("nvidia.com/gpu".into())
+        ]
     );
+}
+
+#[test]
+fn devices_are_claimed_by_our_template_or_by_the_users() {
+    let plan = plan(json!({"profile": "nano", "gpu": {"count": 2, "deviceClassName": "gpu.nvidia.com"}}));
+    let children = build(&plan);
+    let template = json(&children.resource_claim_templates[0]);
+    let name = template["metadata"]["name"].as_str().unwrap().to_string();
+    assert!(name.starts_with("calls-gpu-"), "{name}");
+    assert_eq!(
+        template["spec"]["spec"]["devices"]["requests"],
+        json!([{"name": "gpu", "exactly": {"deviceClassName": "gpu.nvidia.com", "allocationMode": "ExactCount", "count": 2}}])
+    );
+    let pod = &json(&children.deployments[0])["spec"]["template"]["spec"];
+    assert_eq!(
+        pod["resourceClaims"],
+        json!([{"name": "gpu", "resourceClaimTemplateName": name}])
+    );
+    let resources = &pod["containers"][0]["resources"];
+    assert_eq!(resources["claims"], json!([{"name": "gpu"}]));
+    assert_eq!(resources["limits"].get("nvidia.com/gpu"), None);
+    let other = super::tests::plan(json!({"gpu": {"count": 1, "deviceClassName": "gpu.nvidia.com"}}));
+    assert_ne!(
+        resource_claim_template::name(&other).unwrap(),
+        name,
+        "a template cannot be changed"
+    );
+
+    let named = super::tests::plan(json!({"gpu": {"resourceClaimTemplateName": "half-a-gpu"}}));
+    let children = build(&named);
+    assert!(children.resource_claim_templates.is_empty());
+    let pod = &json(&children.deployments[0])["spec"]["template"]["spec"];
+    assert_eq!(
+        pod["resourceClaims"][0]["resourceClaimTemplateName"],
+        "half-a-gpu"
+    );
+
+    let refused = plan.with_kinds(&BTreeSet::new()).unwrap_err();
+    assert_eq!(refused.reason().as_str(), "DeviceClaimsUnavailable");
+}
+
+#[test]
+fn a_specs_own_affinity_holds_beside_the_gpus_and_the_volumes() {
+    let zone = json!({"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]});
+    let apart = json!({"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "rack"}]});
+    let plan = plan(json!({
+        "gpu": {"products": ["T4"]},
+        "placement": {
+            "affinity": {
+                "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [zone]}},
+                "podAffinity": apart,
+            },
+            "topologySpread": [{"topologyKey": "topology.kubernetes.io/zone"},
+                {"topologyKey": "kubernetes.io/hostname", "maxSkew": 2, "whenUnsatisfiable": "DoNotSchedule"}],
+        },
+    }));
+    let pod = &json(deployment::deployment(&plan))["spec"]["template"]["spec"];
+    assert_eq!(
+        terms(&pod["affinity"]["nodeAffinity"]),
+        [r#"zone In ["a"] and nvidia.com/gpu.product In ["T4"]"#]
+    );
+    let together = &pod["affinity"]["podAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
+    let keys: Vec<&Value> = together
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|term| &term["topologyKey"])
+        .collect();
+    assert_eq!(keys, ["rack", "kubernetes.io/hostname"]);
+    let spread = |key: &str, skew: i32, otherwise: &str| {
+        json!({
+            "topologyKey": key, "maxSkew": skew, "whenUnsatisfiable": otherwise,
+            "labelSelector": {"matchLabels": selector()}, "matchLabelKeys": ["pod-template-hash"],
+        })
+    };
+    assert_eq!(
+        pod["topologySpreadConstraints"],
+        json!([
+            spread("topology.kubernetes.io/zone", 1, "ScheduleAnyway"),
+            spread("kubernetes.io/hostname", 2, "DoNotSchedule"),
+        ])
+    );
+}
+
+#[test]
+fn a_pod_template_is_merged_last_by_the_names_of_things() {
+    let plan = plan(json!({
+        "profile": "nano",
+        "podTemplate": {
+            "metadata": {"labels": {"team": "a"}, "annotations": {"note": "b"}},
+            "spec": {
+                "dnsPolicy": "None",
+                "terminationGracePeriodSeconds": 600,
+                "containers": [
+                    {"name": "server", "env": [{"name": "RUST_BACKTRACE", "value": "1"}], "resources": {"limits": {"cpu": "3"}}},
+                    {"name": "proxy", "image": "proxy:1"},
+                ],
+                "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "9Gi"}}],
+            },
+        },
+    }));
+    let usual = super::tests::plan(json!({"profile": "nano"}));
+    let template = json(deployment::deployment(&plan))["spec"]["template"].clone();
+    let mut expected = json(deployment::deployment(&usual))["spec"]["template"].clone();
+    expected["metadata"]["labels"]["team"] = json!("a");
+    expected["metadata"]["annotations"] = json!({"note": "b"});
+    expected["spec"]["dnsPolicy"] = json!("None");
+    expected["spec"]["terminationGracePeriodSeconds"] = json!(600);
+    expected["spec"]["containers"][0]["env"] = json!([{"name": "RUST_BACKTRACE", "value": "1"}]);
+    expected["spec"]["containers"][0]["resources"]["limits"]["cpu"] = json!("3");
+    expected["spec"]["containers"]
+        .as_array_mut()
+        .unwrap()
+        .push(json!({"name": "proxy", "image": "proxy:1"}));
+    expected["spec"]["volumes"][1]["emptyDir"]["sizeLimit"] = json!("9Gi");
+    assert_eq!(template, expected);
+}
+
+#[test]
+fn a_gpu_of_any_product_has_no_affinity() {
+    assert_eq!(gpu::node_affinity(&gpu_block(json!({}))), None);
 }
 
 #[test]

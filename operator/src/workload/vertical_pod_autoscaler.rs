@@ -11,7 +11,8 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use super::WorkloadPlan;
 use crate::names::{Component, SERVER_CONTAINER};
 use crate::scalers::{
-    ContainerPolicy, ResourcePolicy, TargetRef, UpdatePolicy, VerticalPodAutoscaler, VerticalPodAutoscalerSpec,
+    ContainerPolicy, ResourcePolicy, TargetRef, UpdatePolicy, VerticalPodAutoscaler,
+    VerticalPodAutoscalerSpec,
 };
 
 /// The VerticalPodAutoscaler.

@@ -158,6 +158,7 @@ impl World {
                 self.discover(&path[6..])
             }
             Method::GET if self.objects.contains_key(path) => (200, self.objects[path].clone()),
+            Method::GET if path == "/api/v1/pods" => (200, self.pods_on(&parameter("fieldSelector"))),
             Method::GET if is_collection(path) => (200, self.list(path, &parameter("labelSelector"))),
             Method::GET => status(404, "not found"),
             Method::PATCH => (200, self.apply(path, &parameter("fieldManager"), body)),
@@ -183,6 +184,16 @@ impl World {
             200,
             json!({"kind": "APIResourceList", "groupVersion": group_version, "resources": resources}),
         )
+    }
+
+    /// The pods of all namespaces that are on a node.
+    fn pods_on(&self, selector: &str) -> Value {
+        let node = selector.split(',').find_map(|one| one.strip_prefix("spec.nodeName="));
+        let pods = self.objects.iter().filter(|(path, pod)| {
+            path.contains("/pods/") && pod["spec"]["nodeName"].as_str() == Some(node.expect("only pods of a node are listed"))
+        });
+        let items: Vec<&Value> = pods.map(|(_, pod)| pod).collect();
+        json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items})
     }
 
     fn list(&self, path: &str, selector: &str) -> Value {
@@ -283,6 +294,9 @@ fn collection(plural: &str) -> String {
         "poddisruptionbudgets" => "apis/policy/v1",
         "jobs" => "apis/batch/v1",
         "podmonitors" | "prometheusrules" => "apis/monitoring.coreos.com/v1",
+        "scaledobjects" => "apis/keda.sh/v1alpha1",
+        "verticalpodautoscalers" => "apis/autoscaling.k8s.io/v1",
+        "resourceclaimtemplates" => "apis/resource.k8s.io/v1",
         "transcriptionservices" | "modeldeployments" => "apis/parlance.dev/v1alpha1",
         "storageclasses" => return "/apis/storage.k8s.io/v1/storageclasses".into(),
         "nodes" => return "/api/v1/nodes".into(),

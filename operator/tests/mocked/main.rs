@@ -5,6 +5,8 @@
 mod apiserver;
 mod model_deployment;
 mod monitoring;
+mod placement;
+mod scaling;
 mod transcription_service;
 
 use std::sync::{Arc, Mutex};
@@ -74,6 +76,16 @@ impl Scenario {
             .await
             .unwrap()
             .map(drop)
+    }
+
+    /// The same cluster, met by an operator that has just started, with this image for servers.
+    fn restarted(self, image: &str) -> Scenario {
+        let client = apiserver::client(self.world.clone());
+        let context = Context::new(client, image.into(), "test".into(), Arc::default(), 1);
+        Scenario {
+            context: Arc::new(context),
+            world: self.world,
+        }
     }
 
     /// Forgets the writes and Events so far.

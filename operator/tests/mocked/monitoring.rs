@@ -1,11 +1,8 @@
 //! `spec.monitoring` against the apiserver in memory, with and without the kinds of the Prometheus operator.
 
-use std::sync::Arc;
-
-use operator::context::Context;
 use serde_json::{Value, json};
 
-use crate::{Scenario, apiserver};
+use crate::Scenario;
 
 const GROUP: &str = "monitoring.coreos.com/v1";
 
@@ -19,16 +16,6 @@ fn watched() -> Value {
 fn offer(scenario: &Scenario, kinds: &[&str]) {
     let kinds = kinds.iter().map(ToString::to_string).collect();
     scenario.world().offered.insert(GROUP.into(), kinds);
-}
-
-/// The same cluster, met by an operator that has just started and remembers nothing of its kinds.
-fn restarted(scenario: Scenario) -> Scenario {
-    let client = apiserver::client(scenario.world.clone());
-    let context = Context::new(client, "server:1".into(), "test".into(), Arc::default(), 1);
-    Scenario {
-        context: Arc::new(context),
-        world: scenario.world,
-    }
 }
 
 fn message(scenario: &Scenario) -> String {
@@ -109,7 +96,7 @@ async fn when_the_kinds_come_the_objects_are_made_and_all_is_well() {
     scenario.reconcile_service().await.unwrap();
     scenario.forget();
     offer(&scenario, &["PodMonitor", "PrometheusRule"]);
-    let scenario = restarted(scenario);
+    let scenario = scenario.restarted("server:1");
     scenario.reconcile_service().await.unwrap();
     assert_eq!(
         scenario.world().take_writes(),
