@@ -15,12 +15,12 @@ use k8s_openapi::api::resource::v1::{DeviceClass, ResourceSlice};
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
 
-/// The service's pods that are not on their way out: node and image.
+/// The service's pods, those on their way out too: node and image.
 async fn pods(namespace: &TestNamespace, service: &str) -> Vec<(Option<String>, String)> {
     let of = ListParams::default().labels(&format!("parlance.dev/name={service}"));
     let pods = namespace.api::<Pod>().list(&of).await.unwrap();
-    let live = pods.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
-    live.filter_map(|pod| pod.spec)
+    pods.into_iter()
+        .filter_map(|pod| pod.spec)
         .map(|spec| (spec.node_name.clone(), spec.containers[0].image.clone().unwrap()))
         .collect()
 }
