@@ -20,7 +20,7 @@ pub fn files() -> Result<Vec<(String, String)>, serde_yaml::Error> {
     for (name, crd) in all_crds() {
         files.push((
             format!("crds/yaml/{name}"),
-            format!("{HEADER}{}", serde_yaml::to_string(&crd)?),
+            format!("{HEADER}{}", quoted(&serde_yaml::to_string(&crd)?)),
         ));
         let mut kept = crd.clone();
         kept.metadata
@@ -28,9 +28,39 @@ pub fn files() -> Result<Vec<(String, String)>, serde_yaml::Error> {
             .get_or_insert_default()
             .insert(KEEP.0.into(), KEEP.1.into());
         let chart = format!("charts/parlance-crds/templates/{name}");
-        files.push((chart, format!("{HEADER}{}", serde_yaml::to_string(&kept)?)));
+        files.push((
+            chart,
+            format!("{HEADER}{}", quoted(&serde_yaml::to_string(&kept)?)),
+        ));
         kinds.push(crd);
     }
     files.push(("docs/api.md".into(), reference::page(&kinds)));
     Ok(files)
+}
+
+/// Words that are text in YAML 1.2, which we write, and booleans in YAML 1.1, which Helm and kubectl read.
+const BOOLEANS: [&str; 4] = ["On", "Off", "Yes", "No"];
+
+/// The YAML with those words in quotes, where they are a value.
+fn quoted(yaml: &str) -> String {
+    let line = |line: &str| {
+        let is_value = |start: &str| start.ends_with(": ") || start.ends_with("- ");
+        let word = BOOLEANS.iter().find(|word| line.strip_suffix(**word).is_some_and(is_value));
+        match word {
+            Some(word) => format!("{}'{word}'\n", &line[..line.len() - word.len()]),
+            None => format!("{line}\n"),
+        }
+    };
+    yaml.lines().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_that_helm_would_read_as_a_boolean_is_quoted() {
+        let yaml = "a: Off\nb:\n- Off\n- Offer\nc: 'Off'\nd: Turn it Off\n";
+        assert_eq!(quoted(yaml), "a: 'Off'\nb:\n- 'Off'\n- Offer\nc: 'Off'\nd: Turn it Off\n");
+    }
 }

@@ -72,6 +72,10 @@ fn rows(path: &str, schema: &JSONSchemaProps, required: bool, out: &mut String, 
         cell(&default)
     );
     rules.extend(rules_of(schema, path));
+    // As in a pod, whose own reference has it.
+    if path.ends_with(".placement.affinity") {
+        return;
+    }
     let (prefix, inner) = match &schema.items {
         Some(JSONSchemaPropsOrArray::Schema(item)) => (format!("{path}[]"), item.as_ref()),
         _ => (path.to_owned(), schema),
