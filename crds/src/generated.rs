@@ -45,7 +45,9 @@ const BOOLEANS: [&str; 4] = ["On", "Off", "Yes", "No"];
 fn quoted(yaml: &str) -> String {
     let line = |line: &str| {
         let is_value = |start: &str| start.ends_with(": ") || start.ends_with("- ");
-        let word = BOOLEANS.iter().find(|word| line.strip_suffix(**word).is_some_and(is_value));
+        let word = BOOLEANS
+            .iter()
+            .find(|word| line.strip_suffix(**word).is_some_and(is_value));
         match word {
             Some(word) => format!("{}'{word}'\n", &line[..line.len() - word.len()]),
             None => format!("{line}\n"),
@@ -61,6 +63,9 @@ mod tests {
     #[test]
     fn a_word_that_helm_would_read_as_a_boolean_is_quoted() {
         let yaml = "a: Off\nb:\n- Off\n- Offer\nc: 'Off'\nd: Turn it Off\n";
-        assert_eq!(quoted(yaml), "a: 'Off'\nb:\n- 'Off'\n- Offer\nc: 'Off'\nd: Turn it Off\n");
+        assert_eq!(
+            quoted(yaml),
+            "a: 'Off'\nb:\n- 'Off'\n- Offer\nc: 'Off'\nd: Turn it Off\n"
+        );
     }
 }

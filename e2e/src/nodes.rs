@@ -88,7 +88,10 @@ pub async fn claim(namespace: &TestNamespace) -> Api<PersistentVolume> {
         }
     });
     volumes
-        .create(&PostParams::default(), &serde_json::from_value(volume).expect("a volume"))
+        .create(
+            &PostParams::default(),
+            &serde_json::from_value(volume).expect("a volume"),
+        )
         .await
         .expect("failed to create a volume");
     let claim = json!({

@@ -84,18 +84,30 @@ impl Drop for Metrics {
 fn forget() {
     let arguments = ["delete", "apiservice", "--ignore-not-found", API_SERVICE];
     let deleted = Command::new("kubectl").args(arguments).status();
-    assert!(deleted.is_ok_and(|status| status.success()), "failed to delete {API_SERVICE}");
+    assert!(
+        deleted.is_ok_and(|status| status.success()),
+        "failed to delete {API_SERVICE}"
+    );
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port()
+    TcpListener::bind("0.0.0.0:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 /// The rule of prometheus-adapter that docs/scaling.md gives people.
 fn documented_rule() -> String {
     let page = fs::read_to_string(repository("docs/scaling.md")).unwrap();
     let block = page.split("```yaml\n").find(|block| block.starts_with("rules:"));
-    block.expect("docs/scaling.md has no rules").split("```").next().unwrap().into()
+    block
+        .expect("docs/scaling.md has no rules")
+        .split("```")
+        .next()
+        .unwrap()
+        .into()
 }
 
 fn run(program: &str, arguments: &[String], log: &Path) -> Child {
@@ -140,7 +152,9 @@ impl Metrics {
             &folder.path().join("prometheus.log"),
         );
         let with_kubeconfig = ["lister", "authentication", "authorization"];
-        let mut arguments = with_kubeconfig.map(|part| format!("--{part}-kubeconfig={kubeconfig}")).to_vec();
+        let mut arguments = with_kubeconfig
+            .map(|part| format!("--{part}-kubeconfig={kubeconfig}"))
+            .to_vec();
         arguments.extend([
             format!("--prometheus-url=http://127.0.0.1:{web}"),
             format!("--config={}", at("rules.yaml")),
@@ -152,7 +166,9 @@ impl Metrics {
 
         let service = json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": "adapter" },
             "spec": { "ports": [{ "name": "https", "port": 443, "targetPort": secure }] } });
-        namespace.apply::<Service>(&serde_json::from_value(service).unwrap()).await;
+        namespace
+            .apply::<Service>(&serde_json::from_value(service).unwrap())
+            .await;
         let node = std::env::var("PARLANCE_NODE_IP").unwrap_or_else(|_| "172.30.0.1".into());
         let slice = json!({
             "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
@@ -160,7 +176,9 @@ impl Metrics {
             "addressType": "IPv4", "endpoints": [{ "addresses": [node], "conditions": { "ready": true } }],
             "ports": [{ "name": "https", "port": secure, "protocol": "TCP" }]
         });
-        namespace.apply::<EndpointSlice>(&serde_json::from_value(slice).unwrap()).await;
+        namespace
+            .apply::<EndpointSlice>(&serde_json::from_value(slice).unwrap())
+            .await;
         let registered = json!({
             "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": { "name": API_SERVICE },
             "spec": {
@@ -170,7 +188,9 @@ impl Metrics {
             }
         });
         fs::write(at("apiservice.json"), registered.to_string()).unwrap();
-        let applied = Command::new("kubectl").args(["apply", "--filename", &at("apiservice.json")]).status();
+        let applied = Command::new("kubectl")
+            .args(["apply", "--filename", &at("apiservice.json")])
+            .status();
         assert!(applied.unwrap().success(), "failed to register the adapter");
         Metrics {
             _prometheus: prometheus,
@@ -184,7 +204,10 @@ impl Metrics {
 #[ignore = "needs a cluster: make e2e"]
 async fn audio_that_waits_gets_more_pods_once_the_cluster_can_measure_it() {
     let program = |name: &str| std::env::var(name).ok().filter(|path| Path::new(path).exists());
-    let (Some(prometheus), Some(adapter)) = (program("PARLANCE_PROMETHEUS"), program("PARLANCE_PROMETHEUS_ADAPTER")) else {
+    let (Some(prometheus), Some(adapter)) = (
+        program("PARLANCE_PROMETHEUS"),
+        program("PARLANCE_PROMETHEUS_ADAPTER"),
+    ) else {
         eprintln!("skipped: this cluster's metrics are not ours to serve");
         return;
     };

@@ -26,22 +26,34 @@ async fn pods(namespace: &TestNamespace, service: &str) -> Vec<(Option<String>, 
 }
 
 /// Waits until so many pods of this image have a node, and there are no others.
-async fn until_placed(namespace: &TestNamespace, service: &str, count: usize, image: &str) -> BTreeSet<String> {
-    wait_for(&format!("{count} pods of {service} with {image} and a node each"), || async {
-        let pods = pods(namespace, service).await;
-        let placed = pods.iter().filter(|(node, of)| node.is_some() && of == image);
-        match placed.count() == count && pods.len() == count {
-            true => Found::Yes(pods.into_iter().filter_map(|(node, _)| node).collect()),
-            false => Found::NotYet(format!("{pods:?}")),
-        }
-    })
+async fn until_placed(
+    namespace: &TestNamespace,
+    service: &str,
+    count: usize,
+    image: &str,
+) -> BTreeSet<String> {
+    wait_for(
+        &format!("{count} pods of {service} with {image} and a node each"),
+        || async {
+            let pods = pods(namespace, service).await;
+            let placed = pods.iter().filter(|(node, of)| node.is_some() && of == image);
+            match placed.count() == count && pods.len() == count {
+                true => Found::Yes(pods.into_iter().filter_map(|(node, _)| node).collect()),
+                false => Found::NotYet(format!("{pods:?}")),
+            }
+        },
+    )
     .await
 }
 
 /// Waits for an Event about a rollout that holds these words.
 async fn until_told(namespace: &TestNamespace, words: &str) {
     wait_for(&format!("an Event with {words}"), || async {
-        let events = namespace.api::<Event>().list(&ListParams::default()).await.unwrap();
+        let events = namespace
+            .api::<Event>()
+            .list(&ListParams::default())
+            .await
+            .unwrap();
         let notes: Vec<String> = events
             .into_iter()
             .filter(|event| event.reason.as_deref() == Some("RollingOut"))
@@ -87,7 +99,9 @@ async fn a_rollout_takes_a_free_gpu_and_otherwise_its_own() {
         until_told(&namespace, "no node that will do has 1 nvidia.com/gpu free").await;
         assert_eq!(surge(&namespace, "rolls").await, json!(0));
 
-        namespace.merge::<TranscriptionService>("rolls", json!({ "spec": { "replicas": 1 } })).await;
+        namespace
+            .merge::<TranscriptionService>("rolls", json!({ "spec": { "replicas": 1 } }))
+            .await;
         until_placed(&namespace, "rolls", 1, "localhost/server:2").await;
         with_image(&namespace, "rolls", "localhost/server:3").await;
         until_told(&namespace, &format!("node {name} has 1 nvidia.com/gpu free")).await;
@@ -104,7 +118,10 @@ async fn a_rollout_takes_a_free_gpu_and_otherwise_its_own() {
         assert_eq!(surge(&namespace, "rolls").await, json!(0));
 
         node.delete().await;
-        volumes.delete(&namespace.name, &DeleteParams::default()).await.unwrap();
+        volumes
+            .delete(&namespace.name, &DeleteParams::default())
+            .await
+            .unwrap();
     })
     .await;
 }
@@ -127,7 +144,11 @@ async fn memory_and_sharing_choose_the_node_and_a_requirement_that_none_meets_is
         for (name, more, node) in [
             ("much", json!({ "memoryAtLeast": "40Gi" }), &large.name),
             ("slices", json!({ "sharing": "TimeSliced" }), &shared.name),
-            ("alone", json!({ "sharing": "Exclusive", "count": 8, "memoryAtLeast": "15Gi" }), &small.name),
+            (
+                "alone",
+                json!({ "sharing": "Exclusive", "count": 8, "memoryAtLeast": "15Gi" }),
+                &small.name,
+            ),
         ] {
             let mut gpu = json!({ "products": [product] });
             merge(&mut gpu, more);
@@ -147,15 +168,28 @@ async fn memory_and_sharing_choose_the_node_and_a_requirement_that_none_meets_is
                 "image": "localhost/server:1"
             } }),
         );
-        shared_example["spec"]["model"] = json!({ "source": { "persistentVolumeClaim": { "claimName": "weights" } } });
-        namespace.apply::<TranscriptionService>(&serde_json::from_value(shared_example).unwrap()).await;
+        shared_example["spec"]["model"] =
+            json!({ "source": { "persistentVolumeClaim": { "claimName": "weights" } } });
+        namespace
+            .apply::<TranscriptionService>(&serde_json::from_value(shared_example).unwrap())
+            .await;
         let nodes = until_placed(&namespace, "on-shared-gpu", 2, "localhost/server:1").await;
         assert_eq!(nodes, BTreeSet::from([shared.name.clone()]));
 
-        namespace.apply(&on_gpu("greedy", json!({ "products": [product], "memoryAtLeast": "200Gi" }))).await;
+        namespace
+            .apply(&on_gpu(
+                "greedy",
+                json!({ "products": [product], "memoryAtLeast": "200Gi" }),
+            ))
+            .await;
         let told = namespace
             .until::<TranscriptionService>("greedy", "to say that no node has so much memory", |s| {
-                has(&s.status.clone().unwrap_or_default().conditions, "Ready", "False", Some("NoMatchingGpuNode"))
+                has(
+                    &s.status.clone().unwrap_or_default().conditions,
+                    "Ready",
+                    "False",
+                    Some("NoMatchingGpuNode"),
+                )
             })
             .await;
         let message = told.status.unwrap().message.unwrap();
@@ -165,7 +199,10 @@ async fn memory_and_sharing_choose_the_node_and_a_requirement_that_none_meets_is
         for node in [small, shared, large] {
             node.delete().await;
         }
-        volumes.delete(&namespace.name, &DeleteParams::default()).await.unwrap();
+        volumes
+            .delete(&namespace.name, &DeleteParams::default())
+            .await
+            .unwrap();
     })
     .await;
 }

@@ -188,9 +188,12 @@ impl World {
 
     /// The pods of all namespaces that are on a node.
     fn pods_on(&self, selector: &str) -> Value {
-        let node = selector.split(',').find_map(|one| one.strip_prefix("spec.nodeName="));
+        let node = selector
+            .split(',')
+            .find_map(|one| one.strip_prefix("spec.nodeName="));
         let pods = self.objects.iter().filter(|(path, pod)| {
-            path.contains("/pods/") && pod["spec"]["nodeName"].as_str() == Some(node.expect("only pods of a node are listed"))
+            path.contains("/pods/")
+                && pod["spec"]["nodeName"].as_str() == Some(node.expect("only pods of a node are listed"))
         });
         let items: Vec<&Value> = pods.map(|(_, pod)| pod).collect();
         json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items})

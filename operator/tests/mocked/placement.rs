@@ -47,7 +47,10 @@ fn rolling(scenario: &Scenario) -> Value {
 /// The Events about the rollout.
 fn told(scenario: &Scenario) -> Vec<String> {
     let events = scenario.world().take_events();
-    events.into_iter().filter(|event| event.starts_with("RollingOut")).collect()
+    events
+        .into_iter()
+        .filter(|event| event.starts_with("RollingOut"))
+        .collect()
 }
 
 /// An upgrade of the operator that brings another image of the server: the pods are replaced without any waiting for a GPU.
@@ -60,8 +63,10 @@ async fn an_upgrade_of_the_operator_leaves_no_pod_waiting_for_a_gpu() {
     assert_eq!(rolling(&scenario), json!({"maxSurge": 0, "maxUnavailable": 1}));
     assert_eq!(
         told(&scenario),
-        ["RollingOut: replaces the pods of Deployment calls: an old pod ends before its successor starts: \
-          no node that will do has 1 nvidia.com/gpu free"]
+        [
+            "RollingOut: replaces the pods of Deployment calls: an old pod ends before its successor starts: \
+          no node that will do has 1 nvidia.com/gpu free"
+        ]
     );
     scenario.forget();
     for _ in 0..3 {
@@ -79,15 +84,20 @@ async fn a_new_pod_comes_first_where_a_gpu_is_free_until_the_next_change() {
     assert_eq!(rolling(&scenario), json!({"maxSurge": 1, "maxUnavailable": 0}));
     assert_eq!(
         told(&scenario),
-        ["RollingOut: replaces the pods of Deployment calls: a new pod starts before an old one ends: \
-          node gpu-1 has 1 nvidia.com/gpu free"]
+        [
+            "RollingOut: replaces the pods of Deployment calls: a new pod starts before an old one ends: \
+          node gpu-1 has 1 nvidia.com/gpu free"
+        ]
     );
     scenario.forget();
     node(&scenario, 2);
     for _ in 0..3 {
         scenario.reconcile_service().await.unwrap();
     }
-    assert!(scenario.world().take_writes().is_empty(), "what is free now decides nothing");
+    assert!(
+        scenario.world().take_writes().is_empty(),
+        "what is free now decides nothing"
+    );
     let scenario = scenario.restarted("server:3");
     scenario.reconcile_service().await.unwrap();
     assert_eq!(rolling(&scenario), json!({"maxSurge": 0, "maxUnavailable": 1}));
@@ -96,7 +106,9 @@ async fn a_new_pod_comes_first_where_a_gpu_is_free_until_the_next_change() {
 #[tokio::test]
 async fn more_replicas_are_no_rollout() {
     let scenario = served(1).await;
-    scenario.change_spec("transcriptionservices", "calls", |spec| spec["replicas"] = json!(2));
+    scenario.change_spec("transcriptionservices", "calls", |spec| {
+        spec["replicas"] = json!(2)
+    });
     scenario.reconcile_service().await.unwrap();
     assert_eq!(rolling(&scenario), json!({"maxSurge": 0, "maxUnavailable": 1}));
     assert!(told(&scenario).is_empty());
@@ -111,21 +123,36 @@ async fn devices_are_claimed_only_where_the_cluster_has_claims() {
     let ready = scenario.condition("transcriptionservices", "calls", "Ready");
     assert_eq!(ready, ("False".into(), "DeviceClaimsUnavailable".into()));
     let writes = scenario.world().take_writes();
-    assert_eq!(writes, ["PATCH transcriptionservices/calls/status"], "no pod without its device");
+    assert_eq!(
+        writes,
+        ["PATCH transcriptionservices/calls/status"],
+        "no pod without its device"
+    );
 
     let claims = vec!["ResourceClaimTemplate".to_string()];
-    scenario.world().offered.insert("resource.k8s.io/v1".into(), claims);
+    scenario
+        .world()
+        .offered
+        .insert("resource.k8s.io/v1".into(), claims);
     let scenario = scenario.restarted("server:1");
     scenario.reconcile_service().await.unwrap();
     let writes = scenario.world().take_writes();
     let at = |part: &str| writes.iter().position(|write| write.contains(part)).unwrap();
-    assert!(at("resourceclaimtemplates/calls-gpu-") < at("deployments/calls"), "{writes:?}");
+    assert!(
+        at("resourceclaimtemplates/calls-gpu-") < at("deployments/calls"),
+        "{writes:?}"
+    );
     scenario.reconcile_service().await.unwrap();
     assert!(scenario.world().take_writes().is_empty(), "at rest");
-    scenario.change_spec("transcriptionservices", "calls", |spec| spec["gpu"]["count"] = json!(2));
+    scenario.change_spec("transcriptionservices", "calls", |spec| {
+        spec["gpu"]["count"] = json!(2)
+    });
     scenario.reconcile_service().await.unwrap();
     let writes = scenario.world().take_writes();
-    let deleted = writes.iter().filter(|write| write.starts_with("DELETE resourceclaimtemplates/")).count();
+    let deleted = writes
+        .iter()
+        .filter(|write| write.starts_with("DELETE resourceclaimtemplates/"))
+        .count();
     assert_eq!(deleted, 1, "the template of one device goes: {writes:?}");
 }
 

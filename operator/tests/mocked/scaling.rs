@@ -26,7 +26,9 @@ fn metrics(scenario: &Scenario) -> Value {
 
 /// Sets the number of pods as an autoscaler does.
 fn scale_to(scenario: &Scenario, replicas: i32) {
-    scenario.world().edit("deployments", "calls", |deployment| deployment["spec"]["replicas"] = json!(replicas));
+    scenario.world().edit("deployments", "calls", |deployment| {
+        deployment["spec"]["replicas"] = json!(replicas)
+    });
 }
 
 fn replicas(scenario: &Scenario) -> Value {
@@ -45,7 +47,10 @@ async fn queued_audio_is_told_to_be_missing_until_an_adapter_comes() {
     let scenario = scenario.restarted("server:1");
     scenario.forget();
     scenario.reconcile_service().await.unwrap();
-    assert_eq!(metrics(&scenario)[0]["pods"]["metric"]["name"], "parlance_queued_audio_seconds");
+    assert_eq!(
+        metrics(&scenario)[0]["pods"]["metric"]["name"],
+        "parlance_queued_audio_seconds"
+    );
     let degraded = scenario.condition("transcriptionservices", "calls", "Degraded");
     assert_eq!(degraded, ("False".into(), "AsExpected".into()));
     scenario.forget();
@@ -64,7 +69,12 @@ async fn keda_takes_over_and_hands_back_without_a_dip() {
     scenario.change_spec("transcriptionservices", "calls", |spec| *spec = scaled(true));
     scenario.reconcile_service().await.unwrap();
     let writes = scenario.world().take_writes();
-    let at = |short: &str| writes.iter().position(|write| write == short).unwrap_or_else(|| panic!("{short}: {writes:?}"));
+    let at = |short: &str| {
+        writes
+            .iter()
+            .position(|write| write == short)
+            .unwrap_or_else(|| panic!("{short}: {writes:?}"))
+    };
     assert!(
         at("DELETE horizontalpodautoscalers/calls") < at("PATCH scaledobjects/calls"),
         "KEDA refuses what has an autoscaler: {writes:?}"
@@ -76,8 +86,16 @@ async fn keda_takes_over_and_hands_back_without_a_dip() {
     scenario.change_spec("transcriptionservices", "calls", |spec| *spec = scaled(false));
     scenario.reconcile_service().await.unwrap();
     let writes = scenario.world().take_writes();
-    let at = |short: &str| writes.iter().position(|write| write == short).unwrap_or_else(|| panic!("{short}: {writes:?}"));
-    assert!(at("DELETE scaledobjects/calls") < at("PATCH horizontalpodautoscalers/calls"), "{writes:?}");
+    let at = |short: &str| {
+        writes
+            .iter()
+            .position(|write| write == short)
+            .unwrap_or_else(|| panic!("{short}: {writes:?}"))
+    };
+    assert!(
+        at("DELETE scaledobjects/calls") < at("PATCH horizontalpodautoscalers/calls"),
+        "{writes:?}"
+    );
     assert_eq!(replicas(&scenario), 4);
 }
 
@@ -92,7 +110,11 @@ async fn keda_takes_over_a_fixed_number_of_pods() {
     assert_eq!(replicas(&scenario), 4);
     scenario.change_spec("transcriptionservices", "calls", |spec| *spec = scaled(true));
     scenario.reconcile_service().await.unwrap();
-    assert_eq!(replicas(&scenario), 4, "and not one, which a field that no one applies falls back to");
+    assert_eq!(
+        replicas(&scenario),
+        4,
+        "and not one, which a field that no one applies falls back to"
+    );
 }
 
 #[tokio::test]
@@ -105,11 +127,17 @@ async fn a_vertical_autoscaler_is_made_where_the_cluster_has_the_kind() {
     scenario.reconcile_service().await.unwrap();
     let made = scenario.world().get("verticalpodautoscalers", "calls").clone();
     assert_eq!(made["spec"]["updatePolicy"]["updateMode"], "Initial");
-    assert_eq!(made["metadata"]["ownerReferences"][0]["name"], "calls", "it goes with its service");
+    assert_eq!(
+        made["metadata"]["ownerReferences"][0]["name"], "calls",
+        "it goes with its service"
+    );
     scenario.change_spec("transcriptionservices", "calls", |spec| {
         spec.as_object_mut().unwrap().remove("verticalPodAutoscaler");
     });
     scenario.reconcile_service().await.unwrap();
     let writes = scenario.world().take_writes();
-    assert!(writes.contains(&"DELETE verticalpodautoscalers/calls".into()), "{writes:?}");
+    assert!(
+        writes.contains(&"DELETE verticalpodautoscalers/calls".into()),
+        "{writes:?}"
+    );
 }

@@ -49,7 +49,7 @@ fn a_bundled_model_gets_a_cache_of_its_own() {
     let cache = plan.cache.unwrap();
     assert_eq!(
         (cache.name.as_str(), cache.size.0.as_str()),
-        ("calls-cache", "4Gi")
+        ("calls-cache", "8Gi")
     );
     let expected = ModelMount {
         claim: "calls-cache".into(),
