@@ -64,7 +64,8 @@ pub fn is_due(plan: &WorkloadPlan, observed: &Observed) -> bool {
     let Some(live) = plan.live(observed) else {
         return false;
     };
-    let keeps = observed.keeps_images && !surplus_waits(live, &observed.pods) && keeps_image(plan, live, observed);
+    let keeps =
+        observed.keeps_images && !surplus_waits(live, &observed.pods) && keeps_image(plan, live, observed);
     !keeps && begins(plan, Some(live), &observed.pods)
 }
 
@@ -77,7 +78,9 @@ fn keeps_image(plan: &WorkloadPlan, live: &Deployment, observed: &Observed) -> b
         ..Resources::default()
     };
     let kept = images::keep_serving_images(wanted, &observed.children);
-    kept.deployments.iter().any(|kept| drift::was_applied_as(live, kept))
+    kept.deployments
+        .iter()
+        .any(|kept| drift::was_applied_as(live, kept))
 }
 
 /// How the pods are to be replaced.

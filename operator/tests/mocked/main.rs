@@ -78,10 +78,12 @@ impl Scenario {
             .map(drop)
     }
 
-    /// The same cluster, met by an operator that has just started, with this image for servers.
+    /// The same cluster, met by an operator that has just started, which gives this image to pods
+    /// that serve, too.
     fn restarted(self, image: &str) -> Scenario {
         let client = apiserver::client(self.world.clone());
-        let context = Context::new(client, image.into(), "test".into(), Arc::default(), 1);
+        let mut context = Context::new(client, image.into(), "test".into(), Arc::default(), 1);
+        context.update_running_servers = true;
         Scenario {
             context: Arc::new(context),
             world: self.world,
