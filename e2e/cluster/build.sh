@@ -10,7 +10,7 @@ set -euo pipefail
 . "$CLUSTER_DIR/lib/log.sh"
 . "$CLUSTER_DIR/lib/go.sh"
 
-ALL=(kubernetes etcd containerd runc cni coredns local-path-provisioner helm grpcurl pause busybox kwok-stages prometheus-crds)
+ALL=(kubernetes etcd containerd runc cni coredns local-path-provisioner helm grpcurl glua pause busybox kwok-stages prometheus-crds)
 
 mkdir -p "$BIN" "$STAMPS" "$LOGS"
 exec 8>"$PARLANCE_CACHE/build.lock"
@@ -173,6 +173,8 @@ build_one() {
         "-X github.com/prometheus/common/version.Version=$version" "github.com/prometheus/prometheus/cmd/$1"
       ;;
     grpcurl) build grpcurl grpcurl grpcurl go_build "" "" github.com/fullstorydev/grpcurl/cmd/grpcurl ;;
+    # the Lua that Argo CD runs health checks with
+    glua) build glua gopher-lua glua go_build "" "" github.com/yuin/gopher-lua/cmd/glua ;;
     pause) build pause kubernetes pause build_pause ;;
     busybox) build busybox . busybox-static build_busybox ;;
     kwok-stages) build kwok-stages kubernetes kwok-stages.yaml build_kwok_stages ;;
