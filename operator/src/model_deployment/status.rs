@@ -41,7 +41,7 @@ pub enum Outcome {
         /// What was meant.
         plan: Plan,
         /// The children.
-        applied: Resources<Applied>,
+        applied: Box<Resources<Applied>>,
         /// What was written.
         changes: Vec<Change>,
     },
