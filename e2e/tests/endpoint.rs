@@ -551,8 +551,9 @@ async fn ingresses_and_a_network_policy_are_made_put_back_left_alone_at_rest_and
 
         at_rest(&namespace, "fenced").await;
 
-        let wider = json!([{ "op": "add", "path": "/spec/ingress/0/ports/-", "value": { "port": 22, "protocol": "TCP" } }]);
-        let wider = Patch::Json::<()>(serde_json::from_value(wider).unwrap());
+        let open = [50051, 8080, 22].map(|port| json!({ "port": port, "protocol": "TCP" }));
+        let wider = json!([{ "from": [{ "namespaceSelector": {} }], "ports": open }]);
+        let wider = Patch::Merge(json!({ "spec": { "ingress": wider } }));
         policies.patch("fenced", &PatchParams::default(), &wider).await.unwrap();
         namespace
             .until::<NetworkPolicy>("fenced", "to be as narrow as before", |policy| {
