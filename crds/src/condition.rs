@@ -70,6 +70,16 @@ pub enum Reason {
     ApplyFailed,
     /// `monitoring` asks for a kind that the cluster does not have; the pods serve without.
     MonitoringUnavailable,
+    /// A Secret that the pods mount does not exist, or lacks a key.
+    SecretNotFound,
+    /// cert-manager does not issue the certificate.
+    CertificateNotReady,
+    /// `endpoint.tls` asks for a certificate of cert-manager, which the cluster does not have.
+    CertManagerUnavailable,
+    /// `endpoint.gateway` asks for a kind that the cluster does not have; the pods serve without.
+    GatewayUnavailable,
+    /// A Gateway does not take a route; the pods serve without.
+    RouteNotAccepted,
 }
 
 impl Reason {
@@ -104,6 +114,11 @@ impl Reason {
             Reason::NameConflict => "NameConflict",
             Reason::ApplyFailed => "ApplyFailed",
             Reason::MonitoringUnavailable => "MonitoringUnavailable",
+            Reason::SecretNotFound => "SecretNotFound",
+            Reason::CertificateNotReady => "CertificateNotReady",
+            Reason::CertManagerUnavailable => "CertManagerUnavailable",
+            Reason::GatewayUnavailable => "GatewayUnavailable",
+            Reason::RouteNotAccepted => "RouteNotAccepted",
         }
     }
 }

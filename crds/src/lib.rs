@@ -4,11 +4,13 @@
 //! behaviour beyond defaults: the operator decides what a spec means.
 
 pub mod condition;
+pub mod endpoint;
 pub mod generated;
 pub mod model;
 pub mod model_deployment;
 pub mod monitoring;
 pub mod reference;
+pub mod security;
 pub mod serving;
 pub mod transcription_service;
 

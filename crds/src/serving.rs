@@ -10,7 +10,9 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::endpoint::Endpoint;
 use crate::monitoring::Monitoring;
+use crate::security::Security;
 
 /// How pods serve a model.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
@@ -82,6 +84,10 @@ pub struct Serving {
     /// How the pods' metrics reach a Prometheus.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitoring: Option<Monitoring>,
+
+    /// What fences the pods in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security: Option<Security>,
 }
 
 /// Size of the model to serve: sets requests, limits and the size of the cache.
@@ -465,25 +471,6 @@ pub struct Vad {
 
 fn yes() -> bool {
     true
-}
-
-/// How clients reach the pods.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Endpoint {
-    /// Type of the Service.
-    #[serde(rename = "type")]
-    pub type_: EndpointType,
-}
-
-/// Type of the Service.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-pub enum EndpointType {
-    /// Reached from inside the cluster.
-    #[default]
-    ClusterIP,
-    /// Reached from outside through the cloud's load balancer.
-    LoadBalancer,
 }
 
 /// How many pods a drain of nodes may take at once.

@@ -7,8 +7,10 @@ use e2e::in_namespace;
 use e2e::manifest::{example, has, ready, repository};
 use kube::ResourceExt;
 
-/// Those that need more than a cluster, and so are applied elsewhere: fake nodes in `gpu.rs`, servers in `sources.rs`.
-const ELSEWHERE: [&str; 4] = [
+/// Those that need more than a cluster, and so are applied elsewhere: fake nodes in `gpu.rs`, servers in `sources.rs`, Secrets in
+/// `endpoint.rs`.
+const ELSEWHERE: [&str; 5] = [
+    "tls.yaml",
     "gpu.yaml",
     "model-from-hugging-face.yaml",
     "model-from-http.yaml",

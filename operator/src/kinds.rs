@@ -22,16 +22,30 @@ pub enum OptionalKind {
     PodMonitor,
     /// `PrometheusRule` of the Prometheus operator.
     PrometheusRule,
+    /// `Certificate` of cert-manager.
+    Certificate,
+    /// `HTTPRoute` of the Gateway API.
+    HttpRoute,
+    /// `GRPCRoute` of the Gateway API.
+    GrpcRoute,
 }
 
 impl OptionalKind {
     /// All of them.
-    pub const ALL: [OptionalKind; 2] = [OptionalKind::PodMonitor, OptionalKind::PrometheusRule];
+    pub const ALL: [OptionalKind; 5] = [
+        OptionalKind::PodMonitor,
+        OptionalKind::PrometheusRule,
+        OptionalKind::Certificate,
+        OptionalKind::HttpRoute,
+        OptionalKind::GrpcRoute,
+    ];
 
     /// Group and version.
     pub fn api_version(self) -> &'static str {
         match self {
             OptionalKind::PodMonitor | OptionalKind::PrometheusRule => "monitoring.coreos.com/v1",
+            OptionalKind::Certificate => "cert-manager.io/v1",
+            OptionalKind::HttpRoute | OptionalKind::GrpcRoute => "gateway.networking.k8s.io/v1",
         }
     }
 
@@ -40,6 +54,9 @@ impl OptionalKind {
         match self {
             OptionalKind::PodMonitor => "PodMonitor",
             OptionalKind::PrometheusRule => "PrometheusRule",
+            OptionalKind::Certificate => "Certificate",
+            OptionalKind::HttpRoute => "HTTPRoute",
+            OptionalKind::GrpcRoute => "GRPCRoute",
         }
     }
 
@@ -47,6 +64,8 @@ impl OptionalKind {
     pub fn provider(self) -> &'static str {
         match self {
             OptionalKind::PodMonitor | OptionalKind::PrometheusRule => "the Prometheus operator",
+            OptionalKind::Certificate => "cert-manager",
+            OptionalKind::HttpRoute | OptionalKind::GrpcRoute => "the Gateway API",
         }
     }
 

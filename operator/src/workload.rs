@@ -3,10 +3,14 @@
 //! In: a [`WorkloadPlan`], in which nothing is left to decide. Out: the child objects. The builders cannot fail, and know
 //! neither the custom resources nor the cluster. `settings` is what turns the serving block of a spec into such a plan.
 
+pub mod certificate;
 pub mod claim;
 pub mod deployment;
+pub mod endpoint;
 pub mod gpu;
 pub mod horizontal_pod_autoscaler;
+pub mod ingress;
+pub mod network_policy;
 pub mod persistent_volume_claim;
 pub mod pod;
 pub mod pod_disruption_budget;
@@ -14,6 +18,7 @@ pub mod pod_monitor;
 pub mod profile;
 pub mod prometheus_rule;
 pub mod remote;
+pub mod routes;
 pub mod service;
 pub mod service_account;
 pub mod settings;
@@ -23,13 +28,15 @@ use std::time::Duration;
 
 use crds::model::ModelSource;
 use crds::monitoring::{Monitoring, PodMonitor, PrometheusRule};
-use crds::serving::{Autoscaling, EndpointType, Gpu, Placement};
+use crds::security::NetworkPolicy;
+use crds::serving::{Autoscaling, Gpu, Placement};
 use k8s_openapi::api::core::v1::{LocalObjectReference, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::kinds::OptionalKind;
 use crate::names::Owner;
 use crate::resources::{Prepared, Resources};
+use endpoint::EndpointPlan;
 use remote::Remote;
 
 /// Pods that serve a model, with every decision taken.
@@ -55,8 +62,10 @@ pub struct WorkloadPlan {
     pub placement: Placement,
     /// Flags of the server.
     pub server: ServerFlags,
-    /// Type of the Service.
-    pub endpoint: EndpointType,
+    /// How clients reach them.
+    pub endpoint: EndpointPlan,
+    /// Who may reach them; everybody without a policy.
+    pub network_policy: Option<NetworkPolicy>,
     /// How many pods a drain may take; none without a budget.
     pub disruption: Option<Budget>,
     /// What Prometheus is told of the pods.
@@ -157,6 +166,7 @@ impl WorkloadPlan {
         } = &mut self.monitoring;
         pod_monitor.take_if(|_| !offered.contains(&OptionalKind::PodMonitor));
         prometheus_rule.take_if(|_| !offered.contains(&OptionalKind::PrometheusRule));
+        self.endpoint = self.endpoint.with_kinds(offered);
         self
     }
 }
@@ -250,6 +260,11 @@ pub fn build(plan: &WorkloadPlan) -> Resources<Prepared> {
             .collect(),
         pod_monitors: pod_monitor::pod_monitor(plan).into_iter().collect(),
         prometheus_rules: prometheus_rule::prometheus_rule(plan).into_iter().collect(),
+        network_policies: network_policy::network_policy(plan).into_iter().collect(),
+        certificates: certificate::certificate(plan).into_iter().collect(),
+        ingresses: ingress::ingresses(plan),
+        http_routes: routes::http_route(plan).into_iter().collect(),
+        grpc_routes: routes::grpc_route(plan).into_iter().collect(),
         ..Resources::default()
     }
 }

@@ -70,7 +70,7 @@ async fn look_after(model: &ModelDeployment, context: &Context) -> Result<Action
             match applier.apply(prepared, &fetched.observed.children).await {
                 Ok((applied, changes)) => Outcome::Applied {
                     plan,
-                    applied,
+                    applied: Box::new(applied),
                     changes,
                 },
                 Err(error) if error.namespace_goes() => return Ok(Action::await_change()),

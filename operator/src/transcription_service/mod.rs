@@ -72,7 +72,7 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
             match applier.apply(prepared, &fetched.observed.children).await {
                 Ok((applied, changes)) => Outcome::Applied {
                     plan,
-                    applied,
+                    applied: Box::new(applied),
                     changes,
                 },
                 Err(error) if error.namespace_goes() => return Ok(Action::await_change()),

@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use super::endpoint::EndpointPlan;
 use super::{
     Budget, Image, ModelMount, MonitoringPlan, Replicas, ServerFlags, VadFlags, WorkloadPlan, profile,
 };
@@ -82,6 +83,11 @@ impl WorkloadPlan {
         };
         Ok(WorkloadPlan {
             owner: owner.clone(),
+            endpoint: EndpointPlan::new(&serving.endpoint, &name),
+            network_policy: serving
+                .security
+                .as_ref()
+                .and_then(|security| security.network_policy.clone()),
             name,
             model_name,
             model,
@@ -90,7 +96,6 @@ impl WorkloadPlan {
             gpu: serving.gpu.clone(),
             placement: serving.placement.clone().unwrap_or_default(),
             server: server_flags(serving)?,
-            endpoint: serving.endpoint.type_,
             disruption: budget(serving.disruption.as_ref(), &replicas),
             monitoring: serving
                 .monitoring
