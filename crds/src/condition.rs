@@ -74,6 +74,16 @@ pub enum Reason {
     AutoscalingUnavailable,
     /// Pods are to claim devices, and the cluster has no such claims.
     DeviceClaimsUnavailable,
+    /// A Secret that the pods mount does not exist, or lacks a key.
+    SecretNotFound,
+    /// cert-manager does not issue the certificate.
+    CertificateNotReady,
+    /// `endpoint.tls` asks for a certificate of cert-manager, which the cluster does not have.
+    CertManagerUnavailable,
+    /// `endpoint.gateway` asks for a kind that the cluster does not have; the pods serve without.
+    GatewayUnavailable,
+    /// A Gateway does not take a route; the pods serve without.
+    RouteNotAccepted,
 }
 
 impl Reason {
@@ -110,6 +120,11 @@ impl Reason {
             Reason::MonitoringUnavailable => "MonitoringUnavailable",
             Reason::AutoscalingUnavailable => "AutoscalingUnavailable",
             Reason::DeviceClaimsUnavailable => "DeviceClaimsUnavailable",
+            Reason::SecretNotFound => "SecretNotFound",
+            Reason::CertificateNotReady => "CertificateNotReady",
+            Reason::CertManagerUnavailable => "CertManagerUnavailable",
+            Reason::GatewayUnavailable => "GatewayUnavailable",
+            Reason::RouteNotAccepted => "RouteNotAccepted",
         }
     }
 }

@@ -5,12 +5,14 @@
 
 pub mod autoscaling;
 pub mod condition;
+pub mod endpoint;
 pub mod generated;
 pub mod model;
 pub mod model_deployment;
 pub mod monitoring;
 pub mod placement;
 pub mod reference;
+pub mod security;
 pub mod serving;
 pub mod transcription;
 pub mod transcription_service;

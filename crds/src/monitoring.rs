@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::endpoint::AuthoritySecret;
+
 /// How the pods' metrics reach a Prometheus. Nothing is made that this does not name.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -33,6 +35,10 @@ pub struct PodMonitor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 8), regex(pattern = r"^[1-9][0-9]*(s|m)$"))]
     pub interval: Option<String>,
+    /// Secret with the authority, as PEM, by which the Prometheus checks the certificate of `endpoint.tls`. It is not checked when
+    /// left out. Of no use without `endpoint.tls`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<AuthoritySecret>,
 }
 
 /// A PrometheusRule; `{}` is one without labels of its own.

@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::autoscaling::{Autoscaling, VerticalPodAutoscaler};
+use crate::endpoint::Endpoint;
 use crate::monitoring::Monitoring;
 use crate::placement::{Gpu, Placement};
+use crate::security::Security;
 use crate::transcription::Transcription;
 
 /// How pods serve a model.
@@ -98,6 +100,10 @@ pub struct Serving {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub monitoring: Option<Monitoring>,
 
+    /// What fences the pods in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security: Option<Security>,
+
     /// Anything else of the pods, as a Deployment's `template` has it: merged into the operator's own template, last. Lists are
     /// merged by the keys that the API gives them, such as the name of a container: the server's is `server`, that of the one
     /// that brings the model `model`. The labels by which pods are selected cannot be set.
@@ -163,25 +169,6 @@ pub struct Resources {
     /// What the pod may not exceed, by resource, such as `memory: 1Gi`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub limits: BTreeMap<String, Quantity>,
-}
-
-/// How clients reach the pods.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Endpoint {
-    /// Type of the Service.
-    #[serde(rename = "type")]
-    pub type_: EndpointType,
-}
-
-/// Type of the Service.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-pub enum EndpointType {
-    /// Reached from inside the cluster.
-    #[default]
-    ClusterIP,
-    /// Reached from outside through the cloud's load balancer.
-    LoadBalancer,
 }
 
 /// How many pods a drain of nodes may take at once.

@@ -129,6 +129,10 @@ pub struct EndpointStatus {
     pub grpc: String,
     /// HTTP, as a URL.
     pub http: String,
+    /// Names outside the cluster that an Ingress or Routes of the Gateway API lead here. Their ports and protocols are those of the
+    /// Ingress controller or the Gateway.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
 }
 
 /// The model that is served.

@@ -10,7 +10,8 @@ set -euo pipefail
 . "$CLUSTER_DIR/lib/log.sh"
 . "$CLUSTER_DIR/lib/go.sh"
 
-ALL=(kubernetes etcd containerd runc cni coredns local-path-provisioner helm grpcurl pause busybox kwok-stages prometheus-crds)
+ALL=(kubernetes etcd containerd runc cni coredns local-path-provisioner helm grpcurl glua pause busybox kwok-stages
+  prometheus-crds gateway-crds cert-manager-crds)
 
 mkdir -p "$BIN" "$STAMPS" "$LOGS"
 exec 8>"$PARLANCE_CACHE/build.lock"
@@ -125,6 +126,25 @@ build_prometheus_crds() {
   done >"$1/prometheus-crds.yaml"
 }
 
+# The same of the Gateway API and of cert-manager; its issuers and requests too, so that people find their kinds.
+build_gateway_crds() {
+  local folder kind
+  go mod download sigs.k8s.io/gateway-api
+  folder=$(go list -m -f '{{.Dir}}' sigs.k8s.io/gateway-api)/config/crd/standard
+  for kind in gatewayclasses gateways httproutes grpcroutes; do
+    printf -- '---\n' && cat "$folder/gateway.networking.k8s.io_$kind.yaml"
+  done >"$1/gateway-crds.yaml"
+}
+
+build_cert_manager_crds() {
+  local folder kind
+  go mod download github.com/cert-manager/cert-manager
+  folder=$(go list -m -f '{{.Dir}}' github.com/cert-manager/cert-manager)/deploy/crds
+  for kind in certificates certificaterequests issuers clusterissuers; do
+    printf -- '---\n' && cat "$folder/cert-manager.io_$kind.yaml"
+  done >"$1/cert-manager-crds.yaml"
+}
+
 version_of() { awk -v m="$2" '$1 == m { print $2; exit } $2 == m { print $3; exit }' "$CLUSTER_DIR/mods/$1/go.mod"; }
 
 build_prometheus_adapter() {
@@ -180,10 +200,14 @@ build_one() {
     # an adapter's folder is called adapter, and so would be its program
     prometheus-adapter) build "$1" "$1" "$1" build_prometheus_adapter ;;
     grpcurl) build grpcurl grpcurl grpcurl go_build "" "" github.com/fullstorydev/grpcurl/cmd/grpcurl ;;
+    # the Lua that Argo CD runs health checks with
+    glua) build glua gopher-lua glua go_build "" "" github.com/yuin/gopher-lua/cmd/glua ;;
     pause) build pause kubernetes pause build_pause ;;
     busybox) build busybox . busybox-static build_busybox ;;
     kwok-stages) build kwok-stages kubernetes kwok-stages.yaml build_kwok_stages ;;
     prometheus-crds) build prometheus-crds prometheus-operator prometheus-crds.yaml build_prometheus_crds ;;
+    gateway-crds) build gateway-crds gateway-api gateway-crds.yaml build_gateway_crds ;;
+    cert-manager-crds) build cert-manager-crds cert-manager cert-manager-crds.yaml build_cert_manager_crds ;;
     *) fail "$1 is not one of: ${ALL[*]} promtool prometheus prometheus-adapter" ;;
   esac
 }

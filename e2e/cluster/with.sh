@@ -11,7 +11,8 @@ export PARLANCE_CLUSTER=$CLUSTER
 export PARLANCE_OPERATOR_IMAGE=$OPERATOR_REPOSITORY:$IMAGE_TAG PARLANCE_SERVER_IMAGE=$SERVER_REPOSITORY:$IMAGE_TAG
 if [ "$CLUSTER" = own ]; then
   export PARLANCE_AUDIT_LOG=$RUN/logs/audit.log PARLANCE_KWOK=1 PARLANCE_BUSYBOX_IMAGE=localhost/busybox:dev
-  export PARLANCE_PROMETHEUS_CRDS=$BIN/prometheus-crds.yaml
+  export PARLANCE_PROMETHEUS_CRDS=$BIN/prometheus-crds.yaml PARLANCE_GATEWAY_CRDS=$BIN/gateway-crds.yaml
+  export PARLANCE_CERT_MANAGER_CRDS=$BIN/cert-manager-crds.yaml
   export PARLANCE_PROMETHEUS=$BIN/prometheus PARLANCE_PROMETHEUS_ADAPTER=$BIN/prometheus-adapter
 fi
 exec "$@"

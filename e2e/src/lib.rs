@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod audit;
+pub mod certificates;
 pub mod client;
 pub mod helm;
 pub mod manifest;

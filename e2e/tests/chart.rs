@@ -144,6 +144,37 @@ fn rights_are_named_one_by_one() {
 
 #[test]
 #[ignore = "needs helm: make chart-test"]
+fn every_kind_of_an_endpoint_may_be_made_and_pruned_in_either_mode() {
+    for arguments in [&[][..], &["--set", "namespaces={team-a}"]] {
+        let documents = render(arguments).unwrap();
+        let mut rules: Vec<PolicyRule> = Vec::new();
+        for role in of_kind::<Role>(&documents, "Role") {
+            rules.extend(role.rules.unwrap_or_default());
+        }
+        for role in of_kind::<ClusterRole>(&documents, "ClusterRole") {
+            rules.extend(role.rules.unwrap_or_default());
+        }
+        for (group, resource) in [
+            ("networking.k8s.io", "ingresses"),
+            ("networking.k8s.io", "networkpolicies"),
+            ("cert-manager.io", "certificates"),
+            ("gateway.networking.k8s.io", "httproutes"),
+            ("gateway.networking.k8s.io", "grpcroutes"),
+        ] {
+            let names = |list: &Option<Vec<String>>, word: &str| list.iter().flatten().any(|one| one == word);
+            let rule = rules
+                .iter()
+                .find(|rule| names(&rule.api_groups, group) && names(&rule.resources, resource))
+                .unwrap_or_else(|| panic!("{resource}: {arguments:?}"));
+            for verb in ["get", "list", "watch", "create", "patch", "delete"] {
+                assert!(rule.verbs.iter().any(|one| one == verb), "{verb} {resource}");
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs helm: make chart-test"]
 fn several_replicas_bring_a_disruption_budget_and_images_take_a_registry() {
     let documents = render(&[
         "--set",

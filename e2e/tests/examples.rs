@@ -7,8 +7,10 @@ use e2e::in_namespace;
 use e2e::manifest::{example, has, ready, repository};
 use kube::ResourceExt;
 
-/// Those that need more than a cluster, and so are applied elsewhere: fake nodes in `gpu.rs` and `placement.rs`, servers in `sources.rs`.
-const ELSEWHERE: [&str; 6] = [
+/// Those that need more than a cluster, and so are applied elsewhere: fake nodes in `gpu.rs` and `placement.rs`, servers in
+/// `sources.rs`, Secrets in `endpoint.rs`.
+const ELSEWHERE: [&str; 7] = [
+    "tls.yaml",
     "gpu.yaml",
     "gpu-claimed.yaml",
     "gpu-shared.yaml",

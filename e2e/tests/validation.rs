@@ -50,6 +50,16 @@ fn model(additions: Value) -> Value {
     object
 }
 
+/// A service with such an `endpoint`.
+fn reached(endpoint: Value) -> Value {
+    service(json!({ "spec": { "endpoint": endpoint } }))
+}
+
+/// A service with such a `networkPolicy`.
+fn fenced(policy: Value) -> Value {
+    service(json!({ "spec": { "security": { "networkPolicy": policy } } }))
+}
+
 /// A service with such a `transcription`.
 /// A source of one file.
 fn file(path: &str, url: &str) -> Value {
@@ -114,6 +124,16 @@ async fn good_objects_are_taken() {
             service(json!({ "spec": { "gpu": { "products": ["Tesla-T4"], "spot": "Require" } } })),
             service(json!({ "spec": { "disruption": { "minAvailable": "50%" } } })),
             service(json!({ "spec": { "precision": "int8" } })),
+            reached(json!({ "tls": { "secretName": "a", "clientCASecretRef": { "name": "b", "key": "c" } }, "auth": { "apiKeysSecretRef": { "name": "d" } } })),
+            reached(json!({ "tls": { "certManagerIssuerRef": { "name": "a", "kind": "AWSPCAIssuer", "group": "awspca.cert-manager.io" } } })),
+            reached(json!({ "ingress": { "host": "*.example.com", "annotations": { "a/b": "c" } } })),
+            reached(json!({ "gateway": { "parentRefs": [{ "name": "a", "namespace": "b", "sectionName": "c", "port": 443 }] } })),
+            reached(json!({ "gateway": { "parentRefs": [{ "name": "a" }], "hostnames": ["a.b"], "grpcHostnames": ["c.b"] } })),
+            fenced(json!({})),
+            fenced(json!({ "allowFrom": [{ "podSelector": {} }, { "namespaceSelector": {}, "podSelector": { "matchLabels": { "a": "b" } } }],
+                "allowMetricsFrom": [{ "ipBlock": { "cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"] } }] })),
+            service(json!({ "spec": { "monitoring": { "podMonitor": { "caSecretRef": { "name": "a" } } } } })),
+            model(json!({ "spec": { "serving": { "endpoint": { "tls": { "secretName": "a" } }, "security": { "networkPolicy": {} } } } })),
             service(json!({ "spec": { "resources": { "limits": { "memory": "1Gi", "cpu": 2 } } } })),
             service(json!({ "spec": { "transcription": { "chunkDuration": "20s", "chunkOverlap": "1.5s" } } })),
             transcribing(json!({
@@ -253,6 +273,28 @@ async fn bad_objects_are_refused_with_a_sentence() {
             ),
             (service(json!({ "spec": { "transcription": { "timeout": "soon" } } })), "spec.transcription.timeout"),
             (service(json!({ "spec": { "precision": "int4" } })), "spec.precision"),
+            (reached(json!({ "tls": {} })), "exactly one of endpoint.tls.secretName and endpoint.tls.certManagerIssuerRef"),
+            (
+                reached(json!({ "tls": { "secretName": "a", "certManagerIssuerRef": { "name": "b" } } })),
+                "exactly one of endpoint.tls.secretName and endpoint.tls.certManagerIssuerRef",
+            ),
+            (reached(json!({ "auth": {} })), "spec.endpoint.auth.apiKeysSecretRef"),
+            (reached(json!({ "ingress": { "host": "Speech" } })), "spec.endpoint.ingress.host"),
+            (reached(json!({ "ingress": { "host": "https://a.b" } })), "spec.endpoint.ingress.host"),
+            (reached(json!({ "gateway": { "parentRefs": [] } })), "spec.endpoint.gateway.parentRefs"),
+            (
+                reached(json!({ "gateway": { "parentRefs": [{ "name": "a" }], "grpcHostnames": ["a.b"] } })),
+                "endpoint.gateway.grpcHostnames needs hostnames",
+            ),
+            (
+                reached(json!({ "gateway": { "parentRefs": [{ "name": "a" }], "hostnames": ["a.b", "c.d"], "grpcHostnames": ["c.d"] } })),
+                "endpoint.gateway.grpcHostnames needs hostnames, and no name may be in both",
+            ),
+            (fenced(json!({ "allowFrom": [{}] })), "each peer of security.networkPolicy.allowFrom must hold"),
+            (
+                fenced(json!({ "allowMetricsFrom": [{ "podSelector": {}, "ipBlock": { "cidr": "10.0.0.0/8" } }] })),
+                "each peer of security.networkPolicy.allowMetricsFrom must hold",
+            ),
             (transcribing(json!({ "longForm": "Sequential", "chunkDuration": "20s" })), "have no effect with longForm Sequential"),
             (transcribing(json!({ "longForm": "Sequential", "chunkOverlap": "2s" })), "have no effect with longForm Sequential"),
             (transcribing(json!({ "carryInitialPrompt": true })), "conditionOnPreviousText need longForm Sequential"),

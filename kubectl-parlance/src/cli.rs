@@ -10,6 +10,7 @@ use operator::names::Kind;
 use crate::cluster::ClusterArgs;
 use crate::error::Error;
 use crate::find::Wanted;
+use crate::tls::TlsArgs;
 use crate::transcribe::{Format, Job};
 use crate::{status, top};
 
@@ -76,6 +77,8 @@ pub struct TranscribeArgs {
     /// File with the API key, its first line [default: the key in PARLANCE_API_KEY, if any]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     api_key_file: Option<PathBuf>,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// How long to go on when every pod is busy
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = humantime::parse_duration)]
     retry_for: Duration,
@@ -132,6 +135,8 @@ pub struct TopArgs {
     /// Go on until Ctrl-C
     #[arg(long, short)]
     watch: bool,
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
 /// The flags of `why`.
@@ -168,6 +173,7 @@ impl TranscribeArgs {
             words,
             output,
             api_key_file,
+            tls,
             retry_for,
             quiet,
         } = self;
@@ -192,6 +198,7 @@ impl TranscribeArgs {
             words,
             output,
             api_key,
+            tls,
             retry_for,
             quiet,
         })
@@ -222,12 +229,14 @@ impl TopArgs {
             all_namespaces,
             interval,
             watch,
+            tls,
         } = self;
         top::Question {
             name,
             all_namespaces,
             interval,
             watch,
+            tls,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! HTTP to a pod, through the apiserver's port-forward: no port of this machine is opened, and no network policy stands in the way.
+//! HTTP or HTTPS to a pod, through the apiserver's port-forward: no port of this machine is opened, and no network policy stands in the way.
 //!
 //! In: a pod and a request. Out: its response. It knows nothing of what is asked.
 
@@ -12,9 +12,11 @@ use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::Portforwarder;
 use kube::{Api, Client};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::error::{self, Rule};
+use crate::tls::Tls;
 
 /// What lets a person forward ports. Which verb counts depends on the apiserver's version.
 pub const RULE: Rule = Rule {
@@ -34,7 +36,7 @@ pub fn nothing() -> Body {
 /// Why there is no response.
 #[derive(Debug, thiserror::Error)]
 pub enum ForwardError {
-    /// This user may not; another pod would not help.
+    /// This user may not, or the pod is not to be trusted; another pod would not help.
     #[error(transparent)]
     Denied(error::Error),
     /// The request's own body could not be read.
@@ -44,6 +46,11 @@ pub enum ForwardError {
     #[error("{0}")]
     Lost(String),
 }
+
+/// What bytes go over.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// A connection to a pod.
 pub struct Connection {
@@ -61,11 +68,17 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    /// Opens one.
+    /// Opens one, by TLS where there is some.
     ///
     /// # Errors
-    /// [`ForwardError::Denied`] when the apiserver does not allow it, [`ForwardError::Lost`] otherwise.
-    pub async fn open(client: &Client, namespace: &str, pod: &str, port: u16) -> Result<Self, ForwardError> {
+    /// [`ForwardError::Denied`] when the apiserver does not allow it or the pod shows another certificate, [`ForwardError::Lost`] otherwise.
+    pub async fn open(
+        client: &Client,
+        namespace: &str,
+        pod: &str,
+        port: u16,
+        tls: Option<&Tls>,
+    ) -> Result<Self, ForwardError> {
         let api = Api::<Pod>::namespaced(client.clone(), namespace);
         let mut forwarder = api.portforward(pod, &[port]).await.map_err(|e| {
             let doing = format!("forward a port of pod {pod}");
@@ -77,6 +90,10 @@ impl Connection {
         let stream = forwarder
             .take_stream(port)
             .ok_or_else(|| ForwardError::Lost("the apiserver forwards no port".to_owned()))?;
+        let stream: Box<dyn Stream> = match tls {
+            Some(tls) => Box::new(tls.connect(pod, stream).await.map_err(ForwardError::Denied)?),
+            None => Box::new(stream),
+        };
         let (sender, io) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|e| ForwardError::Lost(e.to_string()))?;

@@ -23,6 +23,7 @@ pub mod pods;
 pub mod run;
 pub mod status;
 pub mod table;
+pub mod tls;
 pub mod top;
 pub mod transcribe;
 pub mod why;

@@ -13,6 +13,7 @@ use kube::Client;
 use kube::client::Body;
 use kubectl_parlance::cluster::Cluster;
 use kubectl_parlance::run::Outcome;
+use kubectl_parlance::tls::TlsArgs;
 use kubectl_parlance::transcribe::{Format, Job, transcribe};
 use kubectl_parlance::{status, top, why};
 use serde_json::{Value, json};
@@ -129,6 +130,7 @@ fn job(wanted: &str) -> Job {
         words: false,
         output: None,
         api_key: None,
+        tls: TlsArgs::default(),
         retry_for: Duration::ZERO,
         quiet: true,
     }
@@ -223,6 +225,7 @@ async fn what_is_forbidden_is_told_with_the_rule_that_would_allow_it() {
         all_namespaces: false,
         interval: Duration::from_millis(100),
         watch: false,
+        tls: TlsArgs::default(),
     };
     let error = top::top(&world.cluster(), &question)
         .await

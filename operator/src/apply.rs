@@ -151,6 +151,11 @@ impl Applier<'_> {
             resource_claim_templates,
             pod_monitors,
             prometheus_rules,
+            network_policies,
+            certificates,
+            ingresses,
+            http_routes,
+            grpc_routes,
             keep_serving,
             state: _,
         } = prepared;
@@ -163,6 +168,11 @@ impl Applier<'_> {
             .put_all(persistent_volume_claims, &live.persistent_volume_claims, told)
             .await?;
         let services = self.put_all(services, &live.services, told).await?;
+        // Before the pods: what fences them in, and what they wait for.
+        let network_policies = self
+            .put_all(network_policies, &live.network_policies, told)
+            .await?;
+        let certificates = self.put_all(certificates, &live.certificates, told).await?;
         let pod_disruption_budgets = self
             .put_all(pod_disruption_budgets, &live.pod_disruption_budgets, told)
             .await?;
@@ -195,7 +205,10 @@ impl Applier<'_> {
         let vertical_pod_autoscalers = self
             .put_all(vertical_pod_autoscalers, &live.vertical_pod_autoscalers, told)
             .await?;
-        // Last: pods serve whether or not someone watches them.
+        // Last: pods serve whether or not someone outside finds them, or watches them.
+        let ingresses = self.put_all(ingresses, &live.ingresses, told).await?;
+        let http_routes = self.put_all(http_routes, &live.http_routes, told).await?;
+        let grpc_routes = self.put_all(grpc_routes, &live.grpc_routes, told).await?;
         let pod_monitors = self.put_all(pod_monitors, &live.pod_monitors, told).await?;
         let prometheus_rules = self
             .put_all(prometheus_rules, &live.prometheus_rules, told)
@@ -213,6 +226,11 @@ impl Applier<'_> {
             resource_claim_templates,
             pod_monitors,
             prometheus_rules,
+            network_policies,
+            certificates,
+            ingresses,
+            http_routes,
+            grpc_routes,
             keep_serving,
             state: PhantomData,
         };
@@ -241,6 +259,11 @@ impl Applier<'_> {
             resource_claim_templates,
             pod_monitors,
             prometheus_rules,
+            network_policies,
+            certificates,
+            ingresses,
+            http_routes,
+            grpc_routes,
             keep_serving: _,
             state: _,
         } = live;
@@ -251,12 +274,18 @@ impl Applier<'_> {
         self.remove(prometheus_rules, &applied.prometheus_rules, told)
             .await?;
         self.remove(pod_monitors, &applied.pod_monitors, told).await?;
+        self.remove(grpc_routes, &applied.grpc_routes, told).await?;
+        self.remove(http_routes, &applied.http_routes, told).await?;
+        self.remove(ingresses, &applied.ingresses, told).await?;
         self.remove(vertical_pod_autoscalers, &applied.vertical_pod_autoscalers, told)
             .await?;
         self.remove(pod_disruption_budgets, &applied.pod_disruption_budgets, told)
             .await?;
         self.remove(deployments, &applied.deployments, told).await?;
         self.remove(resource_claim_templates, &applied.resource_claim_templates, told)
+            .await?;
+        self.remove(certificates, &applied.certificates, told).await?;
+        self.remove(network_policies, &applied.network_policies, told)
             .await?;
         self.remove(services, &applied.services, told).await?;
         self.remove(service_accounts, &applied.service_accounts, told)

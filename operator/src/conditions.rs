@@ -6,6 +6,7 @@
 use crds::condition::{DEGRADED, MODEL_CACHED, PROGRESSING, READY, Reason, WORKLOAD_AVAILABLE};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use crate::health::lacks::is_of_missing_kind;
 use crate::health::{Finding, Rollout};
 
 /// All that the conditions tell.
@@ -49,11 +50,12 @@ impl State {
         self.rollout.as_ref().is_some_and(|rollout| rollout.ready > 0)
     }
 
-    /// Whether the first thing that is wrong may well be solved from outside: by a model, a claim, a volume or a node that comes.
+    /// Whether the first thing that is wrong may well be solved from outside: by a model, a claim, a Secret, a volume or a node that comes.
     pub fn waits_for_others(&self) -> bool {
         use Reason::{
-            ClaimNotFound, DeviceClaimsUnavailable, ModelNotFound, ModelNotReady, NoMatchingGpuNode,
-            StorageClassNotFound, Unschedulable, VolumePending,
+            CertManagerUnavailable, CertificateNotReady, ClaimNotFound, DeviceClaimsUnavailable,
+            ModelNotFound, ModelNotReady, NoMatchingGpuNode, SecretNotFound, StorageClassNotFound,
+            Unschedulable, VolumePending,
         };
         matches!(
             self.headline().reason,
@@ -61,6 +63,9 @@ impl State {
                 | ModelNotReady
                 | ClaimNotFound
                 | DeviceClaimsUnavailable
+                | SecretNotFound
+                | CertificateNotReady
+                | CertManagerUnavailable
                 | StorageClassNotFound
                 | VolumePending
                 | NoMatchingGpuNode
@@ -174,10 +179,7 @@ pub fn settled(conditions: &[Condition], generation: Option<i64>) -> bool {
     let of_generation = |condition: &&Condition| condition.observed_generation == generation;
     let workload = find(conditions, WORKLOAD_AVAILABLE).filter(of_generation);
     let model = find(conditions, MODEL_CACHED).filter(of_generation);
-    let lacked = find(conditions, DEGRADED).is_some_and(|condition| {
-        let lacks = [Reason::MonitoringUnavailable, Reason::AutoscalingUnavailable];
-        lacks.iter().any(|reason| condition.reason == reason.as_str())
-    });
+    let lacked = find(conditions, DEGRADED).is_some_and(|condition| is_of_missing_kind(&condition.reason));
     let in_place = workload.is_some_and(|condition| condition.status != "Unknown")
         || model.is_some_and(|condition| condition.status == "True");
     in_place && !lacked

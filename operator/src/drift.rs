@@ -39,7 +39,11 @@ const QUANTITIES: [&str; 6] = [
 ];
 
 /// Objects that the API takes as one value (`x-kubernetes-map-type: atomic`): a member too many is a difference too.
-const ATOMIC: [&str; 3] = ["selector", "matchLabels", "nodeSelector"];
+const ATOMIC: [&str; 4] = ["selector", "matchLabels", "nodeSelector", "podSelector"];
+
+/// Rules of a NetworkPolicy. Each counts to the letter: an empty list or object in them stands for everything, and whatever is
+/// added lets more in.
+const EXACT: [&str; 2] = ["ingress", "egress"];
 
 /// Whether a live object was last applied as it is wanted now. What others have changed since then is not looked at.
 pub fn was_applied_as<K: ResourceExt + Serialize>(live: &K, wanted: &K) -> bool {
@@ -62,6 +66,9 @@ pub fn first_difference(desired: &Value, live: &Value) -> Option<String> {
 }
 
 fn compare(path: &str, field: &str, desired: &Value, live: &Value) -> Option<String> {
+    if EXACT.contains(&field) && !desired.is_null() {
+        return (desired != live).then(|| path.to_string());
+    }
     if is_empty(desired) && is_empty(live) {
         return None;
     }
@@ -169,6 +176,33 @@ mod tests {
             first_difference(&desired, &live).as_deref(),
             Some("spec.selector.b")
         );
+    }
+
+    #[test]
+    fn a_network_policy_that_lets_more_in_is_drift() {
+        let rules = json!([{"from": [{"podSelector": {}}], "ports": [{"port": 80, "protocol": "TCP"}]}]);
+        let desired = json!({"spec": {"ingress": rules, "podSelector": {"matchLabels": {"a": "1"}}}});
+        assert_eq!(first_difference(&desired, &desired), None);
+        for (pointer, wider) in [
+            (
+                "/spec/ingress/0/ports",
+                json!([{"port": 80, "protocol": "TCP"}, {"port": 81, "protocol": "TCP"}]),
+            ),
+            (
+                "/spec/ingress/0/from/0",
+                json!({"podSelector": {}, "namespaceSelector": {}}),
+            ),
+            ("/spec/ingress/0/from", json!([])),
+        ] {
+            let mut live = desired.clone();
+            *live.pointer_mut(pointer).unwrap() = wider;
+            let found = first_difference(&desired, &live);
+            assert_eq!(found.as_deref(), Some("spec.ingress"), "{pointer}");
+        }
+        let mut live = desired.clone();
+        live["spec"]["podSelector"]["matchExpressions"] = json!([{"key": "b", "operator": "Exists"}]);
+        let found = first_difference(&desired, &live);
+        assert_eq!(found.as_deref(), Some("spec.podSelector.matchExpressions"));
     }
 
     #[test]

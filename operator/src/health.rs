@@ -100,6 +100,7 @@ pub fn findings(symptoms: &Symptoms) -> Vec<Finding> {
 /// Causes before their effects: a pod without a volume is unschedulable too.
 fn rank(reason: Reason) -> usize {
     let order = [
+        Reason::SecretNotFound,
         Reason::StorageClassNotFound,
         Reason::VolumePending,
         Reason::NoMatchingGpuNode,
@@ -113,9 +114,12 @@ fn rank(reason: Reason) -> usize {
 
 /// The newest of some warnings, as text.
 pub(crate) fn newest_warning<'a>(warnings: &'a [Event], uid: Option<&str>) -> Option<&'a Event> {
-    let about = warnings
-        .iter()
-        .filter(|event| uid.is_some() && event.involved_object.uid.as_deref() == uid);
+    newest(warnings.iter(), uid)
+}
+
+/// The newest of those about an object.
+pub(crate) fn newest<'a>(warnings: impl Iterator<Item = &'a Event>, uid: Option<&str>) -> Option<&'a Event> {
+    let about = warnings.filter(|event| uid.is_some() && event.involved_object.uid.as_deref() == uid);
     about.max_by_key(|event| {
         let series = event
             .series

@@ -30,17 +30,26 @@ pub enum OptionalKind {
     ResourceClaimTemplate,
     /// Not a kind to make objects of, but the API by which autoscalers learn metrics of pods. A metrics adapter serves it.
     PodMetrics,
+    /// `Certificate` of cert-manager.
+    Certificate,
+    /// `HTTPRoute` of the Gateway API.
+    HttpRoute,
+    /// `GRPCRoute` of the Gateway API.
+    GrpcRoute,
 }
 
 impl OptionalKind {
     /// All of them.
-    pub const ALL: [OptionalKind; 6] = [
+    pub const ALL: [OptionalKind; 9] = [
         OptionalKind::PodMonitor,
         OptionalKind::PrometheusRule,
         OptionalKind::ScaledObject,
         OptionalKind::VerticalPodAutoscaler,
         OptionalKind::ResourceClaimTemplate,
         OptionalKind::PodMetrics,
+        OptionalKind::Certificate,
+        OptionalKind::HttpRoute,
+        OptionalKind::GrpcRoute,
     ];
 
     /// Group and version.
@@ -51,6 +60,8 @@ impl OptionalKind {
             OptionalKind::VerticalPodAutoscaler => "autoscaling.k8s.io/v1",
             OptionalKind::ResourceClaimTemplate => "resource.k8s.io/v1",
             OptionalKind::PodMetrics => "custom.metrics.k8s.io/v1beta2",
+            OptionalKind::Certificate => "cert-manager.io/v1",
+            OptionalKind::HttpRoute | OptionalKind::GrpcRoute => "gateway.networking.k8s.io/v1",
         }
     }
 
@@ -63,6 +74,9 @@ impl OptionalKind {
             OptionalKind::VerticalPodAutoscaler => "VerticalPodAutoscaler",
             OptionalKind::ResourceClaimTemplate => "ResourceClaimTemplate",
             OptionalKind::PodMetrics => "MetricValueList",
+            OptionalKind::Certificate => "Certificate",
+            OptionalKind::HttpRoute => "HTTPRoute",
+            OptionalKind::GrpcRoute => "GRPCRoute",
         }
     }
 
@@ -74,6 +88,8 @@ impl OptionalKind {
             OptionalKind::VerticalPodAutoscaler => "the VerticalPodAutoscaler",
             OptionalKind::ResourceClaimTemplate => "Kubernetes 1.34 or later",
             OptionalKind::PodMetrics => "a metrics adapter such as prometheus-adapter",
+            OptionalKind::Certificate => "cert-manager",
+            OptionalKind::HttpRoute | OptionalKind::GrpcRoute => "the Gateway API",
         }
     }
 

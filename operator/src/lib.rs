@@ -14,7 +14,7 @@
 //! | [`workload`] | pure builders of the children, from a [`workload::WorkloadPlan`] |
 //! | [`watches`], [`children`] | which children are watched, and what is known of them |
 //! | [`observe`] | reads what a reconcile needs to know of the cluster |
-//! | [`kinds`], [`prometheus_operator`], [`scalers`] | which kinds of other projects the cluster has, and what Parlance sets in them |
+//! | [`kinds`], [`prometheus_operator`], [`scalers`], [`cert_manager`], [`gateway_api`] | which kinds of other projects the cluster has, and what Parlance sets in them |
 //! | [`resources`], [`apply`], [`drift`] | the children as one set, and the only place that writes them |
 //! | [`images`] | which image pods that serve keep when the operator comes with another |
 //! | [`error`] | why a reconcile failed, and when it is tried again |
@@ -26,6 +26,7 @@
 //! `async` and no client.
 
 pub mod apply;
+pub mod cert_manager;
 pub mod children;
 pub mod cli;
 pub mod conditions;
@@ -35,6 +36,7 @@ pub mod drift;
 pub mod duration;
 pub mod error;
 pub mod events;
+pub mod gateway_api;
 pub mod health;
 pub mod http;
 pub mod images;

@@ -40,6 +40,14 @@ pub const PROGRESS_PORT: u16 = 8081;
 /// The flag that makes it do so.
 pub const PROGRESS_FLAG: &str = "--progress-addr=";
 
+/// Services of gRPC that the server has. Calls of a service have its name for the first element of their path.
+pub const GRPC_SERVICES: [&str; 4] = [
+    "parlance.v1.Transcription",
+    "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
+];
+
 /// Name of the container that serves.
 pub const SERVER_CONTAINER: &str = "server";
 /// Name of the container that puts the model in place and verifies it.
@@ -210,6 +218,16 @@ pub fn fetch_job(model: &str, template_hash: &str) -> String {
         "{model}-fetch-{}",
         template_hash.get(..8).unwrap_or(template_hash)
     )
+}
+
+/// Name of the Secret that cert-manager fills for the pods of a Deployment, and of the Certificate that asks it to.
+pub fn tls_secret(deployment: &str) -> String {
+    format!("{deployment}-tls")
+}
+
+/// Name of the Ingress that leads to the port of gRPC.
+pub fn grpc_ingress(deployment: &str) -> String {
+    format!("{deployment}-grpc")
 }
 
 /// Value of the label [`CLAIM`]: the claim's name, or a hash where the name is too long for a label.

@@ -50,6 +50,7 @@ pub struct Observed {
 /// Reads the children of `owner`, and whatever may keep them from running.
 pub async fn observe(context: &Context, owner: &Owner, wants_gpu: bool) -> Result<Observed, kube::Error> {
     let (client, kinds, of) = (&context.client, &context.kinds, &context.children);
+    let (network_policies, ingresses) = try_join!(of.of(client, owner), of.of(client, owner))?;
     let (service_accounts, persistent_volume_claims, services, deployments, autoscalers, budgets, jobs, pods) =
         try_join!(
             of.of(client, owner),
@@ -69,6 +70,8 @@ pub async fn observe(context: &Context, owner: &Owner, wants_gpu: bool) -> Resul
             deployments,
             horizontal_pod_autoscalers: autoscalers,
             pod_disruption_budgets: budgets,
+            network_policies,
+            ingresses,
             jobs,
             ..Resources::default()
         },
@@ -84,6 +87,9 @@ pub async fn observe(context: &Context, owner: &Owner, wants_gpu: bool) -> Resul
         list_optional(context, owner, OptionalKind::VerticalPodAutoscaler, offered).await?;
     children.resource_claim_templates =
         list_optional(context, owner, OptionalKind::ResourceClaimTemplate, offered).await?;
+    children.certificates = list_optional(context, owner, OptionalKind::Certificate, offered).await?;
+    children.http_routes = list_optional(context, owner, OptionalKind::HttpRoute, offered).await?;
+    children.grpc_routes = list_optional(context, owner, OptionalKind::GrpcRoute, offered).await?;
     let stuck = stuck(&observed);
     for uid in &stuck {
         observed.warnings.extend(warnings(client, owner, uid).await?);

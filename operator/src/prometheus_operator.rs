@@ -39,6 +39,27 @@ pub struct PodMetricsEndpoint {
     /// Time between two scrapes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval: Option<String>,
+    /// `https` where the pod speaks TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<String>,
+    /// How its certificate is checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_config: Option<TlsConfig>,
+}
+
+/// How a certificate is checked.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TlsConfig {
+    /// Where the authority is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<Value>,
+    /// Name that the certificate must be for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+    /// That it is not checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub insecure_skip_verify: Option<bool>,
 }
 
 /// Alerts.

@@ -9,9 +9,12 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
 
+use crate::cert_manager::Certificate;
+use crate::gateway_api::{GRPCRoute, HTTPRoute};
 use crate::prometheus_operator::{PodMonitor, PrometheusRule};
 use crate::scalers::{ScaledObject, VerticalPodAutoscaler};
 
@@ -52,6 +55,16 @@ pub struct Resources<State> {
     pub pod_monitors: Vec<PodMonitor>,
     /// Alerts. None where the cluster lacks the kind.
     pub prometheus_rules: Vec<PrometheusRule>,
+    /// Who may reach the pods.
+    pub network_policies: Vec<NetworkPolicy>,
+    /// What the pods show to their clients. None where the cluster lacks the kind.
+    pub certificates: Vec<Certificate>,
+    /// What leads to the Service from outside.
+    pub ingresses: Vec<Ingress>,
+    /// What leads to it through a Gateway. None where the cluster lacks the kind.
+    pub http_routes: Vec<HTTPRoute>,
+    /// What leads calls of gRPC to it through a Gateway. None where the cluster lacks the kind.
+    pub grpc_routes: Vec<GRPCRoute>,
     /// Work on the model that ends.
     pub jobs: Vec<Job>,
     /// Whether live serving children that this set does not hold are kept. Jobs are not: each stands in for the one before.
@@ -74,6 +87,11 @@ impl<State> Default for Resources<State> {
             pod_disruption_budgets: Vec::new(),
             pod_monitors: Vec::new(),
             prometheus_rules: Vec::new(),
+            network_policies: Vec::new(),
+            certificates: Vec::new(),
+            ingresses: Vec::new(),
+            http_routes: Vec::new(),
+            grpc_routes: Vec::new(),
             jobs: Vec::new(),
             keep_serving: false,
             state: PhantomData,

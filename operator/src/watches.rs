@@ -15,6 +15,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service, ServiceAccount};
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
 use kube::runtime::reflector::ObjectRef;
@@ -23,8 +24,10 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
+use crate::cert_manager::Certificate;
 use crate::children::Changed;
 use crate::context::Context;
+use crate::gateway_api::{GRPCRoute, HTTPRoute};
 use crate::kinds::OptionalKind;
 use crate::names::Kind;
 use crate::prometheus_operator::{PodMonitor, PrometheusRule};
@@ -97,6 +100,11 @@ pub fn watch_children(
         watch_optional::<ScaledObject>(context, scope, OptionalKind::ScaledObject, owners),
         watch_optional::<VerticalPodAutoscaler>(context, scope, OptionalKind::VerticalPodAutoscaler, owners),
         watch_optional::<ResourceClaimTemplate>(context, scope, OptionalKind::ResourceClaimTemplate, owners),
+        watch::<NetworkPolicy>(context, scope, slim, owners),
+        watch::<Ingress>(context, scope, slim, owners),
+        watch_optional::<Certificate>(context, scope, OptionalKind::Certificate, owners),
+        watch_optional::<HTTPRoute>(context, scope, OptionalKind::HttpRoute, owners),
+        watch_optional::<GRPCRoute>(context, scope, OptionalKind::GrpcRoute, owners),
     ]
 }
 

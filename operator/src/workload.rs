@@ -3,10 +3,14 @@
 //! In: a [`WorkloadPlan`], in which nothing is left to decide. Out: the child objects. The builders cannot fail, and know
 //! neither the custom resources nor the cluster. `settings` is what turns the serving block of a spec into such a plan.
 
+pub mod certificate;
 pub mod claim;
 pub mod deployment;
+pub mod endpoint;
 pub mod gpu;
 pub mod horizontal_pod_autoscaler;
+pub mod ingress;
+pub mod network_policy;
 pub mod persistent_volume_claim;
 pub mod pod;
 pub mod pod_disruption_budget;
@@ -17,6 +21,7 @@ pub mod prometheus_rule;
 pub mod remote;
 pub mod resource_claim_template;
 pub mod rollout;
+pub mod routes;
 pub mod scaled_object;
 pub mod scheduling;
 pub mod service;
@@ -31,7 +36,7 @@ use crds::autoscaling::{Autoscaling, VerticalPodAutoscaler};
 use crds::model::ModelSource;
 use crds::monitoring::{Monitoring, PodMonitor, PrometheusRule};
 use crds::placement::{Gpu, Placement};
-use crds::serving::EndpointType;
+use crds::security::NetworkPolicy;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{LocalObjectReference, PodTemplateSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -40,6 +45,7 @@ use crate::kinds::OptionalKind;
 use crate::names::Owner;
 use crate::observe::Observed;
 use crate::resources::{Prepared, Resources};
+use endpoint::EndpointPlan;
 use remote::Remote;
 use rollout::Decision;
 use settings::SpecError;
@@ -73,8 +79,10 @@ pub struct WorkloadPlan {
     pub pod_template: Option<PodTemplateSpec>,
     /// Flags of the server.
     pub server: ServerFlags,
-    /// Type of the Service.
-    pub endpoint: EndpointType,
+    /// How clients reach them.
+    pub endpoint: EndpointPlan,
+    /// Who may reach them; everybody without a policy.
+    pub network_policy: Option<NetworkPolicy>,
     /// How many pods a drain may take; none without a budget.
     pub disruption: Option<Budget>,
     /// What Prometheus is told of the pods.
@@ -184,6 +192,7 @@ impl WorkloadPlan {
         } = &mut self.monitoring;
         pod_monitor.take_if(|_| !offered.contains(&OptionalKind::PodMonitor));
         prometheus_rule.take_if(|_| !offered.contains(&OptionalKind::PrometheusRule));
+        self.endpoint = self.endpoint.with_kinds(offered);
         self.vertical_pod_autoscaler
             .take_if(|_| !offered.contains(&OptionalKind::VerticalPodAutoscaler));
         if let Replicas::Scaled(autoscaling) = &mut self.replicas {
@@ -351,6 +360,11 @@ pub fn build(plan: &WorkloadPlan) -> Resources<Prepared> {
             .collect(),
         pod_monitors: pod_monitor::pod_monitor(plan).into_iter().collect(),
         prometheus_rules: prometheus_rule::prometheus_rule(plan).into_iter().collect(),
+        network_policies: network_policy::network_policy(plan).into_iter().collect(),
+        certificates: certificate::certificate(plan).into_iter().collect(),
+        ingresses: ingress::ingresses(plan),
+        http_routes: routes::http_route(plan).into_iter().collect(),
+        grpc_routes: routes::grpc_route(plan).into_iter().collect(),
         ..Resources::default()
     }
 }

@@ -70,7 +70,11 @@ told of a cluster's kinds with --api-versions monitoring.coreos.com/v1/PodMonito
 - apiGroups: [policy]
   resources: [poddisruptionbudgets]
   verbs: [get, list, watch, create, patch, delete]
-# Made only for services that ask for them, in a cluster that has the Prometheus operator.
+# Made only for services that ask for them: who may reach the pods, and what leads to them from outside.
+- apiGroups: [networking.k8s.io]
+  resources: [ingresses, networkpolicies]
+  verbs: [get, list, watch, create, patch, delete]
+# Made only for services that ask for them, in a cluster that has the Prometheus operator, cert-manager or the Gateway API.
 - apiGroups: [monitoring.coreos.com]
   resources: [podmonitors, prometheusrules]
   verbs: [get, list, watch, create, patch, delete]
@@ -83,6 +87,12 @@ told of a cluster's kinds with --api-versions monitoring.coreos.com/v1/PodMonito
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [resource.k8s.io]
   resources: [resourceclaimtemplates]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [cert-manager.io]
+  resources: [certificates]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes, grpcroutes]
   verbs: [get, list, watch, create, patch, delete]
 # Read to tell what is wrong: images that cannot be pulled, crashes, claims that are not provisioned.
 - apiGroups: [""]

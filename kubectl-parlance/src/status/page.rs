@@ -83,6 +83,10 @@ fn head(facts: &Facts) -> String {
     let endpoint = object
         .endpoint()
         .map(|one| format!("{} (gRPC), {}", one.grpc, one.http));
+    let hosts = object
+        .endpoint()
+        .map(|one| one.hosts.join(", "))
+        .unwrap_or_default();
     let observed = match (object.observed_generation(), object.meta().generation) {
         (Some(seen), Some(now)) if seen == now => String::new(),
         (seen, now) => format!(
@@ -102,6 +106,7 @@ fn head(facts: &Facts) -> String {
         ("Message", object.message().unwrap_or_default().to_owned()),
         ("Model", model.trim().to_owned()),
         ("Endpoint", endpoint.unwrap_or_default()),
+        ("Hosts", hosts),
         ("Pods", list::pods(object)),
         (
             "Age",

@@ -18,6 +18,7 @@ use crate::object::Object;
 use crate::pods;
 use crate::run::print;
 use crate::table::table;
+use crate::tls::{self, Tls, TlsArgs};
 
 mod rates;
 mod scrape;
@@ -45,6 +46,8 @@ pub struct Question {
     pub interval: Duration,
     /// Whether to go on.
     pub watch: bool,
+    /// Whom to trust where pods speak TLS.
+    pub tls: TlsArgs,
 }
 
 /// A pod, and what it said last.
@@ -105,19 +108,21 @@ async fn look(cluster: &Cluster, question: &Question) -> Result<Vec<Watched>, Er
     let mut found = Vec::new();
     for object in objects.iter().filter(|one| one.serving().is_some()) {
         let pods = pods::of(&cluster.client, object).await?;
-        found.extend(pods.into_iter().map(|pod| (object, pod)));
+        let tls = Tls::of(&cluster.client, object, &pods, &question.tls).await?;
+        found.extend(pods.into_iter().map(|pod| (object, tls.clone(), pod)));
     }
     let looks = found
         .into_iter()
-        .map(|(object, pod)| watched(&cluster.client, object, pod));
+        .map(|(object, tls, pod)| watched(&cluster.client, object, tls, pod));
     join_all(looks).await.into_iter().collect()
 }
 
-async fn watched(client: &Client, object: &Object, pod: Pod) -> Result<Watched, Error> {
+async fn watched(client: &Client, object: &Object, tls: Option<Tls>, pod: Pod) -> Result<Watched, Error> {
     let namespace = object.namespace();
+    let tls = tls.filter(|_| tls::speaks(&pod));
     let sample = match pods::is_ready(&pod) {
         false => Err(pods::state(&pod)),
-        true => match tokio::time::timeout(PATIENCE, ask(client, &namespace, &pod)).await {
+        true => match tokio::time::timeout(PATIENCE, ask(client, &namespace, &pod, tls.as_ref())).await {
             Err(_) => Err("no answer".to_owned()),
             Ok(Err(ForwardError::Denied(error))) => return Err(error),
             Ok(Err(error)) => Err(error.to_string()),
@@ -132,9 +137,9 @@ async fn watched(client: &Client, object: &Object, pod: Pod) -> Result<Watched, 
     })
 }
 
-async fn ask(client: &Client, namespace: &str, pod: &Pod) -> Result<String, ForwardError> {
+async fn ask(client: &Client, namespace: &str, pod: &Pod, tls: Option<&Tls>) -> Result<String, ForwardError> {
     let port = pods::http_port(pod);
-    let mut connection = Connection::open(client, namespace, &pod.name_any(), port).await?;
+    let mut connection = Connection::open(client, namespace, &pod.name_any(), port, tls).await?;
     connection.get("/metrics").await
 }
 

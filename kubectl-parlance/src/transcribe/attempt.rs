@@ -19,6 +19,7 @@ use super::progress::Progress;
 use super::transcript::Transcript;
 use crate::error::Error;
 use crate::forward::{Connection, ForwardError};
+use crate::tls::Tls;
 
 /// The server's own words for what passes by itself.
 const UNAVAILABLE: &str = "unavailable";
@@ -39,7 +40,7 @@ pub enum Attempt {
 }
 
 /// Where to try.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Place {
     /// Namespace of the pod.
     pub namespace: String,
@@ -47,6 +48,8 @@ pub struct Place {
     pub pod: String,
     /// Its port for HTTP.
     pub port: u16,
+    /// How the connection is secured, where the pod speaks TLS.
+    pub tls: Option<Tls>,
 }
 
 /// What is asked of the server.
@@ -69,9 +72,14 @@ pub async fn attempt(
     ask: &Ask<'_>,
     progress: &Progress,
 ) -> Result<Attempt, Error> {
-    let Place { namespace, pod, port } = place;
+    let Place {
+        namespace,
+        pod,
+        port,
+        tls,
+    } = place;
     let failed = |error| given_up(error, ask.file);
-    let mut connection = match Connection::open(client, namespace, pod, *port).await {
+    let mut connection = match Connection::open(client, namespace, pod, *port, tls.as_ref()).await {
         Ok(connection) => connection,
         Err(error) => return failed(error),
     };
@@ -219,6 +227,7 @@ mod tests {
             namespace: "speech".into(),
             pod: "calls-1".into(),
             port: 8080,
+            tls: None,
         };
         let failure = Failure {
             message: message.into(),

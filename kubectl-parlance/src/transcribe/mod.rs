@@ -16,6 +16,7 @@ use crate::find::{self, Wanted};
 use crate::object::{Object, short};
 use crate::pods;
 use crate::run::print;
+use crate::tls::{self, Tls, TlsArgs};
 
 mod attempt;
 mod events;
@@ -46,6 +47,8 @@ pub struct Job {
     pub output: Option<PathBuf>,
     /// The API key.
     pub api_key: Option<String>,
+    /// Whom to trust where pods speak TLS.
+    pub tls: TlsArgs,
     /// How long to go on when every pod is busy.
     pub retry_for: Duration,
     /// Whether nothing is told but errors.
@@ -82,7 +85,7 @@ pub async fn transcribe(cluster: &Cluster, job: &Job) -> Result<(), Error> {
             fields: &fields,
             authorization: authorization.as_ref(),
         };
-        let outcome = one(cluster, &object, &ask, job.retry_for, turn, &progress).await;
+        let outcome = one(cluster, &object, &ask, job, turn, &progress).await;
         progress.end();
         let written = match outcome {
             Ok(transcript) => write(&transcript, job.format, targets.get(file.as_path())).await,
@@ -115,13 +118,13 @@ async fn one(
     cluster: &Cluster,
     object: &Object,
     ask: &Ask<'_>,
-    retry_for: Duration,
+    job: &Job,
     turn: usize,
     progress: &Progress,
 ) -> Result<Transcript, Error> {
     let began = Instant::now();
     loop {
-        let places = places(cluster, object).await?;
+        let places = places(cluster, object, &job.tls).await?;
         let mut soonest: Option<(Duration, String)> = None;
         for place in rotated(&places, turn) {
             let started = Instant::now();
@@ -141,10 +144,10 @@ async fn one(
             }
         }
         let (wait, message) = soonest.unwrap_or_default();
-        if began.elapsed() + wait >= retry_for {
+        if began.elapsed() + wait >= job.retry_for {
             return Err(Error::Refused {
                 file: ask.file.to_owned(),
-                retry_for: retry_for.as_secs(),
+                retry_for: job.retry_for.as_secs(),
                 message,
             });
         }
@@ -154,14 +157,16 @@ async fn one(
 }
 
 /// The pods that can be asked now; never none.
-async fn places(cluster: &Cluster, object: &Object) -> Result<Vec<Place>, Error> {
+async fn places(cluster: &Cluster, object: &Object, args: &TlsArgs) -> Result<Vec<Place>, Error> {
     let pods = pods::of(&cluster.client, object).await?;
+    let tls = Tls::of(&cluster.client, object, &pods, args).await?;
     let ready = pods.iter().filter(|pod| pods::is_ready(pod));
     let places: Vec<Place> = ready
         .map(|pod| Place {
             namespace: object.namespace(),
             pod: pod.name_any(),
             port: pods::http_port(pod),
+            tls: tls.clone().filter(|_| tls::speaks(pod)),
         })
         .collect();
     match places.is_empty() {
@@ -282,6 +287,7 @@ mod tests {
             words: false,
             output: output.map(PathBuf::from),
             api_key: None,
+            tls: TlsArgs::default(),
             retry_for: Duration::ZERO,
             quiet: true,
         }
@@ -326,6 +332,7 @@ mod tests {
             namespace: "n".into(),
             pod: pod.into(),
             port: 1,
+            tls: None,
         };
         let places = [place("a"), place("b"), place("c")];
         let order = |turn| {

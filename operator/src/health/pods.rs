@@ -4,10 +4,12 @@
 
 use crds::condition::Reason;
 use crds::placement::Gpu;
-use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{
+    ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Event, Pod,
+};
 use kube::{Resource, ResourceExt};
 
-use super::{Finding, Symptoms, newest_warning, report};
+use super::{Finding, Symptoms, newest, newest_warning, report};
 use crate::names::MODEL_CONTAINER;
 
 /// Whether the pod has a node.
@@ -91,7 +93,15 @@ fn volumes(pod: &Pod, symptoms: &Symptoms) -> Option<Finding> {
     if !waits_for_volumes(pod) {
         return None;
     }
-    let warning = newest_warning(symptoms.warnings, pod.uid().as_deref())?;
+    let uid = pod.uid();
+    if let Some(text) = missing_secret(symptoms.warnings, uid.as_deref()) {
+        let message = format!(
+            "pod {} waits for a Secret: {text}; create it, and the pod starts by itself",
+            pod.name_any()
+        );
+        return Some(Finding::new(Reason::SecretNotFound, message));
+    }
+    let warning = newest_warning(symptoms.warnings, uid.as_deref())?;
     let text = warning.message.as_deref().unwrap_or("no message").trim();
     let message = match warning.reason.as_deref() {
         Some("FailedMount" | "FailedAttachVolume" | "FailedMapVolume") => {
@@ -100,6 +110,20 @@ fn volumes(pod: &Pod, symptoms: &Symptoms) -> Option<Finding> {
         _ => return None,
     };
     Some(Finding::new(Reason::VolumePending, message))
+}
+
+/// What the kubelet says of a Secret that the pod mounts and that does not exist, or not with the key. It says so between more
+/// general words, so not its newest ones count.
+fn missing_secret<'a>(warnings: &'a [Event], uid: Option<&str>) -> Option<&'a str> {
+    let about_secrets = warnings.iter().filter(|one| secret_words(one).is_some());
+    newest(about_secrets, uid).and_then(secret_words)
+}
+
+fn secret_words(warning: &Event) -> Option<&str> {
+    let text = warning.message.as_deref()?.trim();
+    let missing = (text.contains("secret \"") && text.contains("not found"))
+        || text.contains("references non-existent secret key");
+    (warning.reason.as_deref() == Some("FailedMount") && missing).then_some(text)
 }
 
 fn container_finding(pod: &Pod, container: &ContainerStatus) -> Option<Finding> {

@@ -550,6 +550,37 @@ fn a_volume_that_cannot_be_mounted() {
     );
 }
 
+#[test]
+fn a_secret_that_is_not_there_is_named_whatever_more_general_words_come_after() {
+    let waiting = container(
+        "model",
+        json!({"waiting": {"reason": "PodInitializing"}}),
+        json!({}),
+    );
+    let pod = pod(json!({"initContainerStatuses": [waiting]}));
+    for words in [
+        r#"MountVolume.SetUp failed for volume "tls" : secret "calls-tls" not found"#,
+        r#"MountVolume.SetUp failed for volume "tls" : references non-existent secret key: tls.key"#,
+    ] {
+        let warnings = [
+            warning("pod-1", "FailedMount", words, "2026-01-01T00:00:00Z"),
+            warning(
+                "pod-1",
+                "FailedMount",
+                "Unable to attach or mount volumes: timed out",
+                "2026-01-02T00:00:00Z",
+            ),
+        ];
+        let found = only(findings(&Symptoms {
+            pods: vec![&pod],
+            warnings: &warnings,
+            ..Symptoms::default()
+        }));
+        assert_eq!(found.0, Reason::SecretNotFound);
+        assert!(found.1.contains(words), "{}", found.1);
+    }
+}
+
 fn deployment(status: Value) -> Deployment {
     object(
         json!({"metadata": {"name": "calls", "generation": 2}, "spec": {"selector": {}, "template": {}}, "status": status}),

@@ -82,7 +82,7 @@ async fn look_after(model: &ModelDeployment, context: &Context) -> Result<Action
                     );
                     Outcome::Applied {
                         plan,
-                        applied,
+                        applied: Box::new(applied),
                         changes,
                     }
                 }

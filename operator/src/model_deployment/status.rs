@@ -17,12 +17,12 @@ use super::plan::{self, Plan};
 use crate::apply::{self, Change};
 use crate::conditions::{self, State};
 use crate::context::Context;
-use crate::health::lacks::lacks;
+use crate::health::lacks::{lacks, split};
 use crate::health::{self, Finding, Rollout, Symptoms};
 use crate::names::{COMPONENT, Owner, model_child};
 use crate::publish::{self, Transition};
 use crate::resources::{Applied, Resources};
-use crate::workload::service::endpoint;
+use crate::workload::service::{endpoint, hosts};
 
 /// How a reconcile went.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub enum Outcome {
         /// What was meant.
         plan: Plan,
         /// The children.
-        applied: Resources<Applied>,
+        applied: Box<Resources<Applied>>,
         /// What was written.
         changes: Vec<Change>,
     },
@@ -103,6 +103,10 @@ pub fn status(
         Outcome::Applied { applied, .. } if !applied.keep_serving => &applied.services,
         _ => &fetched.observed.children.services,
     };
+    let hosts = match outcome {
+        Outcome::Applied { applied, .. } if !applied.keep_serving => hosts(applied),
+        _ => hosts(&fetched.observed.children),
+    };
     let report = outcome.plan().and_then(|plan| plan.verified.as_ref());
     let rollout = state.rollout.clone().unwrap_or_default();
     ModelDeploymentStatus {
@@ -120,7 +124,7 @@ pub fn status(
         endpoint: services
             .iter()
             .find(|one| one.name_any() == model_child(&owner.name))
-            .map(endpoint),
+            .map(|live| endpoint(live, hosts)),
         replicas: rollout.replicas,
         ready_replicas: rollout.ready,
         selector: serves.then(|| owner.scale_selector()),
@@ -148,6 +152,13 @@ fn state(model: &ModelDeployment, fetched: &Fetched, outcome: &Outcome, owner: &
         Outcome::Failed { error, .. } => vec![Finding::from(error)],
         Outcome::Applied { .. } => Vec::new(),
     };
+    let serving = model.spec.serving.as_ref();
+    let observed = &fetched.observed;
+    let lacks = serving
+        .map(|serving| lacks(serving, "spec.serving", &observed.offered, &observed.children))
+        .unwrap_or_default();
+    let (causes, lacks) = split(lacks, rollout.as_ref());
+    findings.extend(causes);
     findings.extend(health::findings(&symptoms(model, fetched, outcome, deployment)));
     let digest = match outcome.plan() {
         Some(plan) => plan.verified.as_ref().map(|report| report.digest.clone()),
@@ -166,10 +177,6 @@ fn state(model: &ModelDeployment, fetched: &Fetched, outcome: &Outcome, owner: &
         }
         (Some(_), _) => None,
     };
-    let serving = model.spec.serving.as_ref();
-    let lacks = serving
-        .map(|serving| lacks(serving, "spec.serving", &fetched.observed.offered))
-        .unwrap_or_default();
     let good_news = match &rollout {
         Some(rollout) => rollout.sentence(),
         None => "the model is verified and can be named in modelRef".into(),

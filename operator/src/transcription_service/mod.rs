@@ -80,7 +80,7 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
                     changes.extend(rollout::told(&plan.workload, &changes));
                     Outcome::Applied {
                         plan,
-                        applied,
+                        applied: Box::new(applied),
                         changes,
                     }
                 }

@@ -17,12 +17,12 @@ use super::plan::{self, Plan, model_name};
 use crate::apply::{self, Change};
 use crate::conditions::State;
 use crate::context::Context;
-use crate::health::lacks::lacks;
+use crate::health::lacks::{lacks, split};
 use crate::health::{self, Finding, Rollout, Symptoms, report};
 use crate::names::Owner;
 use crate::publish::{self, Transition};
 use crate::resources::{Applied, Resources};
-use crate::workload::service::endpoint;
+use crate::workload::service::{endpoint, hosts};
 
 /// How a reconcile went.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub enum Outcome {
         /// What was meant.
         plan: Plan,
         /// The children.
-        applied: Resources<Applied>,
+        applied: Box<Resources<Applied>>,
         /// What was written.
         changes: Vec<Change>,
     },
@@ -106,13 +106,17 @@ pub fn status(
             .iter()
             .find(|one| one.name_any() == owner.name),
     };
+    let hosts = match outcome {
+        Outcome::Applied { applied, .. } => hosts(applied),
+        _ => hosts(&fetched.observed.children),
+    };
     let rollout = state.rollout.clone().unwrap_or_default();
     TranscriptionServiceStatus {
         observed_generation: service.meta().generation,
         phase: Some(phase(&state)),
         message: Some(state.message()),
         conditions: state.conditions(conditions(service), service.meta().generation, &now),
-        endpoint: live_service.map(endpoint),
+        endpoint: live_service.map(|live| endpoint(live, hosts)),
         download: fetched.observed.download.clone(),
         model: Some(ModelStatus {
             name: model_name(service),
@@ -147,6 +151,15 @@ fn state(service: &TranscriptionService, fetched: &Fetched, outcome: &Outcome, o
         Outcome::Refused(error) => vec![Finding::from(error)],
         Outcome::Failed { error, .. } => vec![Finding::from(error)],
     };
+    let observed = &fetched.observed;
+    let lacks = lacks(
+        &service.spec.serving,
+        "spec",
+        &observed.offered,
+        &observed.children,
+    );
+    let (causes, lacks) = split(lacks, rollout.as_ref());
+    findings.extend(causes);
     findings.extend(health::findings(&symptoms(service, fetched, deployment)));
     let digest = digest(service, fetched);
     let awaited = match (outcome, &rollout) {
@@ -165,7 +178,6 @@ fn state(service: &TranscriptionService, fetched: &Fetched, outcome: &Outcome, o
             Some(Finding::new(Reason::RollingOut, sentence))
         }
     };
-    let lacks = lacks(&service.spec.serving, "spec", &fetched.observed.offered);
     let good_news = rollout.as_ref().map(Rollout::sentence).unwrap_or_default();
     State {
         findings,

@@ -2,7 +2,8 @@
 //!
 //! In: the plan. Out: the Deployment. Its template depends on the plan only, so a new operator restarts no pod.
 //!
-//! Start and readiness are asked by `grpc.health.v1`. Liveness is not: a server that drains answers NOT_SERVING there, and
+//! Start and readiness are asked by `grpc.health.v1`, or over HTTP where the pods speak TLS, which the kubelet's probes of gRPC
+//! do not: the server answers both alike. Liveness is not: a server that drains answers NOT_SERVING there, and
 //! the kubelet would kill it in the middle of its last transcriptions. So liveness asks over HTTP whether it still answers.
 
 use std::collections::BTreeMap;
@@ -92,11 +93,13 @@ fn pod_labels(plan: &WorkloadPlan) -> BTreeMap<String, String> {
 /// Where a Prometheus that looks for annotations finds the metrics.
 fn pod_annotations(plan: &WorkloadPlan) -> Option<BTreeMap<String, String>> {
     let port = HTTP_PORT.to_string();
-    let pairs = [("scrape", "true"), ("port", &port), ("path", "/metrics")];
+    let mut pairs = vec![("scrape", "true"), ("port", &port), ("path", "/metrics")];
+    pairs.extend(plan.endpoint.tls.as_ref().map(|_| ("scheme", "https")));
     plan.monitoring.annotations.then(|| {
         pairs
+            .into_iter()
             .map(|(key, value)| (format!("prometheus.io/{key}"), value.to_string()))
-            .into()
+            .collect()
     })
 }
 
@@ -130,7 +133,7 @@ fn pod(plan: &WorkloadPlan) -> PodSpec {
             plan.model.fetch_container(&plan.image, plan.resources.clone()),
         ]),
         containers: vec![server(plan)],
-        volumes: Some(plan.model.volumes(uploads(plan))),
+        volumes: Some([plan.model.volumes(uploads(plan)), plan.endpoint.volumes()].concat()),
         ..Default::default()
     }
 }
@@ -169,10 +172,6 @@ fn server(plan: &WorkloadPlan) -> Container {
         timeout_seconds: Some(5),
         ..Default::default()
     };
-    let health = || GRPCAction {
-        port: GRPC_PORT,
-        service: None,
-    };
     Container {
         name: SERVER_CONTAINER.into(),
         image: Some(plan.image.reference.clone()),
@@ -180,20 +179,10 @@ fn server(plan: &WorkloadPlan) -> Container {
         args: Some(arguments(plan)),
         ports: Some(vec![port("grpc", GRPC_PORT), port("http", HTTP_PORT)]),
         resources: Some(resources(plan)),
-        startup_probe: Some(Probe {
-            grpc: Some(health()),
-            ..probe(2, 300)
-        }),
-        readiness_probe: Some(Probe {
-            grpc: Some(health()),
-            ..probe(5, 3)
-        }),
+        startup_probe: Some(ready(plan, probe(2, 300))),
+        readiness_probe: Some(ready(plan, probe(5, 3))),
         liveness_probe: Some(Probe {
-            http_get: Some(HTTPGetAction {
-                path: Some("/health/live".into()),
-                port: IntOrString::Int(HTTP_PORT),
-                ..Default::default()
-            }),
+            http_get: Some(ask(plan, "/health/live")),
             ..probe(10, 6)
         }),
         lifecycle: Some(Lifecycle {
@@ -207,7 +196,40 @@ fn server(plan: &WorkloadPlan) -> Container {
         }),
         security_context: Some(container_security()),
         termination_message_policy: Some("FallbackToLogsOnError".into()),
-        volume_mounts: Some(vec![plan.model.read_only_mount(), temporary_mount()]),
+        volume_mounts: Some(
+            [
+                vec![plan.model.read_only_mount(), temporary_mount()],
+                plan.endpoint.mounts(),
+            ]
+            .concat(),
+        ),
+        ..Default::default()
+    }
+}
+
+/// Asks whether the model is loaded and the server takes requests.
+fn ready(plan: &WorkloadPlan, probe: Probe) -> Probe {
+    match plan.endpoint.tls {
+        Some(_) => Probe {
+            http_get: Some(ask(plan, "/health/ready")),
+            ..probe
+        },
+        None => Probe {
+            grpc: Some(GRPCAction {
+                port: GRPC_PORT,
+                service: None,
+            }),
+            ..probe
+        },
+    }
+}
+
+/// The kubelet takes any certificate, and has none to show: health is asked without.
+fn ask(plan: &WorkloadPlan, path: &str) -> HTTPGetAction {
+    HTTPGetAction {
+        path: Some(path.into()),
+        port: IntOrString::Int(HTTP_PORT),
+        scheme: plan.endpoint.tls.as_ref().map(|_| "HTTPS".into()),
         ..Default::default()
     }
 }
@@ -233,6 +255,7 @@ fn arguments(plan: &WorkloadPlan) -> Vec<String> {
         "--log-format=json".to_string(),
     ];
     arguments.extend(asked_for(flags));
+    arguments.extend(plan.endpoint.flags());
     arguments.extend(
         plan.model
             .digest

@@ -3,9 +3,11 @@
 //! In: the plan. Out: a PodMonitor when the plan has one. The pods' labels `parlance.dev/kind` and `parlance.dev/name` become
 //! labels of their metrics, by which alerts and dashboards tell services apart.
 
+use crds::endpoint::AuthoritySecret;
+
 use super::WorkloadPlan;
 use crate::names::{Component, KIND, NAME};
-use crate::prometheus_operator::{PodMetricsEndpoint, PodMonitor, PodMonitorSpec};
+use crate::prometheus_operator::{PodMetricsEndpoint, PodMonitor, PodMonitorSpec, TlsConfig};
 
 /// The PodMonitor.
 pub fn pod_monitor(plan: &WorkloadPlan) -> Option<PodMonitor> {
@@ -21,7 +23,54 @@ pub fn pod_monitor(plan: &WorkloadPlan) -> Option<PodMonitor> {
                 port: "http".into(),
                 path: "/metrics".into(),
                 interval: wanted.interval.clone(),
+                scheme: plan.endpoint.tls.as_ref().map(|_| "https".into()),
+                tls_config: plan
+                    .endpoint
+                    .tls
+                    .as_ref()
+                    .map(|_| tls_config(plan, wanted.ca_secret_ref.as_ref())),
             }],
         },
     })
+}
+
+/// Pods are asked by their addresses, and their certificate is for the Service's name. Without an authority to check it by it is
+/// not checked: whether its own Secret holds one is not known here.
+fn tls_config(plan: &WorkloadPlan, authority: Option<&AuthoritySecret>) -> TlsConfig {
+    match authority {
+        Some(AuthoritySecret { name, key }) => TlsConfig {
+            ca: Some(serde_json::json!({"secret": {"name": name, "key": key}})),
+            server_name: Some(format!("{}.{}.svc", plan.name, plan.owner.namespace)),
+            insecure_skip_verify: None,
+        },
+        None => TlsConfig {
+            insecure_skip_verify: Some(true),
+            ..TlsConfig::default()
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::workload::tests::{json, plan};
+
+    fn endpoint(monitor: Value) -> Value {
+        let plan =
+            plan(json!({"endpoint": {"tls": {"secretName": "a"}}, "monitoring": {"podMonitor": monitor}}));
+        json(pod_monitor(&plan).unwrap())["spec"]["podMetricsEndpoints"][0].clone()
+    }
+
+    #[test]
+    fn pods_that_speak_tls_are_scraped_by_it_and_checked_where_an_authority_is_known() {
+        let unchecked = endpoint(json!({}));
+        assert_eq!(unchecked["scheme"], "https");
+        assert_eq!(unchecked["tlsConfig"], json!({"insecureSkipVerify": true}));
+        assert_eq!(
+            endpoint(json!({"caSecretRef": {"name": "authority"}}))["tlsConfig"],
+            json!({"ca": {"secret": {"name": "authority", "key": "ca.crt"}}, "serverName": "calls.speech.svc"})
+        );
+    }
 }

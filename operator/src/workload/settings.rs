@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::{PodTemplateSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
+use super::endpoint::EndpointPlan;
 use super::rollout::Decision;
 use super::{
     Budget, Image, ModelMount, MonitoringPlan, Replicas, ServerFlags, Strategy, VadFlags, WorkloadPlan, gpu,
@@ -108,6 +109,11 @@ impl WorkloadPlan {
         };
         Ok(WorkloadPlan {
             owner: owner.clone(),
+            endpoint: EndpointPlan::new(&serving.endpoint, &name),
+            network_policy: serving
+                .security
+                .as_ref()
+                .and_then(|security| security.network_policy.clone()),
             name,
             model_name,
             image: image(serving, default_image),
@@ -126,7 +132,6 @@ impl WorkloadPlan {
             pod_template: pod_template(serving, owner, &model)?,
             model,
             server: server_flags(serving)?,
-            endpoint: serving.endpoint.type_,
             disruption: budget(serving.disruption.as_ref(), &replicas),
             monitoring: serving
                 .monitoring

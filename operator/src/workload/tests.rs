@@ -37,7 +37,7 @@ pub(crate) fn plan(serving: Value) -> WorkloadPlan {
     .unwrap()
 }
 
-fn json<T: Serialize>(object: T) -> Value {
+pub(crate) fn json<T: Serialize>(object: T) -> Value {
     serde_json::to_value(object).unwrap()
 }
 
@@ -860,7 +860,7 @@ fn a_gpu_of_any_product_has_no_affinity() {
 fn an_endpoint_is_the_load_balancers_when_there_is_one() {
     let at = |status: Value| {
         let live = json!({"metadata": {"name": "calls", "namespace": "speech"}, "status": status});
-        let endpoint = service::endpoint(&serde_json::from_value(live).unwrap());
+        let endpoint = service::endpoint(&serde_json::from_value(live).unwrap(), Vec::new());
         (endpoint.grpc, endpoint.http)
     };
     let pair = |grpc: &str, http: &str| (grpc.to_string(), http.to_string());
@@ -877,5 +877,19 @@ fn an_endpoint_is_the_load_balancers_when_there_is_one() {
     assert_eq!(
         at(ingress(json!({"hostname": "lb.example"}))).0,
         "lb.example:50051"
+    );
+}
+
+#[test]
+fn an_endpoint_says_by_its_url_whether_it_speaks_tls_and_names_the_hosts_that_lead_to_it() {
+    let plan = plan(json!({"endpoint": {
+        "tls": {"secretName": "a"}, "ingress": {"host": "b.example.com"},
+        "gateway": {"parentRefs": [{"name": "g"}], "hostnames": ["a.example.com"], "grpcHostnames": ["c.example.com"]},
+    }}));
+    let endpoint = service::endpoint(&service::service(&plan), service::hosts(&build(&plan)));
+    assert_eq!(endpoint.http, "https://calls.speech.svc:8080");
+    assert_eq!(
+        endpoint.hosts,
+        ["a.example.com", "b.example.com", "c.example.com"]
     );
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on should end
 
 mod apiserver;
+mod endpoint;
 mod model_deployment;
 mod monitoring;
 mod placement;

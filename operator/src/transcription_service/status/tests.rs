@@ -65,7 +65,7 @@ fn applied(service: &TranscriptionService, fetched: &Fetched, ready: i32) -> Out
     };
     Outcome::Applied {
         plan,
-        applied,
+        applied: Box::new(applied),
         changes: Vec::new(),
     }
 }
