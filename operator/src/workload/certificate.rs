@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn without_cert_manager_the_pods_wait_for_the_secret_and_do_not_serve_in_plain_text() {
         let plan = plan(json!({"endpoint": {"tls": {"certManagerIssuerRef": {"name": "ours"}}}}));
-        let plan = plan.with_kinds(&[].into());
+        let plan = plan.with_kinds(&[].into()).unwrap();
         assert_eq!(certificate(&plan), None);
         assert_eq!(plan.endpoint.volumes().len(), 1);
         assert!(plan.endpoint.flags()[0].starts_with("--tls-cert"));

@@ -115,13 +115,16 @@ mod tests {
             })
         );
         assert_eq!(plan.endpoint.hosts(), ["grpc.example.com", "speech.example.com"]);
-        let http_only = plan.clone().with_kinds(&[OptionalKind::HttpRoute].into());
+        let http_only = plan
+            .clone()
+            .with_kinds(&[OptionalKind::HttpRoute].into())
+            .unwrap();
         assert_eq!(grpc_route(&http_only), None);
         assert_eq!(
             http_route(&http_only).unwrap().spec.rules.len(),
             2,
             "what the cluster can hold leads there"
         );
-        assert_eq!(http_route(&plan.with_kinds(&[].into())), None);
+        assert_eq!(http_route(&plan.with_kinds(&[].into()).unwrap()), None);
     }
 }

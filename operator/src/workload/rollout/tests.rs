@@ -2,6 +2,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::names::APPLIED;
 use crate::workload::tests::plan;
 
 fn object<T: DeserializeOwned>(value: Value) -> T {
@@ -24,7 +25,7 @@ fn live(plan: &WorkloadPlan, strategy: Strategy) -> Deployment {
     let mut plan = plan.clone();
     plan.rollout.strategy = strategy;
     let mut live = deployment(&plan);
-    let hash = drift::fingerprint(&live);
+    let hash = drift::applied_hash(&drift::as_json(&live));
     live.metadata.annotations = Some([(APPLIED.to_string(), hash)].into());
     live
 }
