@@ -79,7 +79,7 @@ upgrade-test: prerequisites ## Upgrade the operator of an earlier commit under s
 
 .PHONY: bench-operator
 bench-operator: prerequisites ## Measure the operator with 1,000 services on 200 fake nodes (ARGS='--services 100')
-	@bench/operator.sh $(ARGS)
+	@$(CLUSTER)/bench-operator.sh $(ARGS)
 
 .PHONY: bench
 bench: build ## Run the benchmarks

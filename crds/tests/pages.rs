@@ -1,5 +1,7 @@
 //! The tests that the pages name are there.
 
+#![allow(clippy::unwrap_used)] // helpers of tests may panic as tests do
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -139,7 +139,7 @@ pub enum Replicas {
     /// The spec.
     Fixed(i32),
     /// The autoscaler.
-    Scaled(Autoscaling),
+    Scaled(Box<Autoscaling>),
 }
 
 impl Replicas {

@@ -104,7 +104,7 @@ impl WorkloadPlan {
         default_image: &str,
     ) -> Result<WorkloadPlan, SpecError> {
         let replicas = match &serving.autoscaling {
-            Some(autoscaling) => Replicas::Scaled(autoscaling.clone()),
+            Some(autoscaling) => Replicas::Scaled(Box::new(autoscaling.clone())),
             None => Replicas::Fixed(serving.replicas.unwrap_or(1)),
         };
         Ok(WorkloadPlan {

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Measures the operator on the cluster in use, with KWOK's fake nodes; a cluster that it boots is taken down again.
 #
-#   operator.sh [--services 1000] [--nodes 200] [--namespaces 20] [--pairs 50]
+#   bench-operator.sh [--services 1000] [--nodes 200] [--namespaces 20] [--pairs 50]
 set -euo pipefail
-. "$(dirname "$0")/../e2e/cluster/env.sh"
+. "$(dirname "$0")/env.sh"
 for lib in log select; do . "$CLUSTER_DIR/lib/$lib.sh"; done
 select_cluster
 [ "$CLUSTER" = own ] || fail "this needs our own cluster, which has KWOK and an audit log: unset KUBECONFIG, or set PARLANCE_CLUSTER=own"
