@@ -2,16 +2,18 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests may panic as tests do
 
-use crds::TranscriptionService;
+use crds::{ModelDeployment, TranscriptionService};
 use e2e::audit;
-use e2e::manifest::{merge, ready, service};
-use e2e::{Found, in_namespace, wait_for};
+use e2e::manifest::{merge, model, ready, service};
+use e2e::{Found, TestNamespace, in_namespace, wait_for};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Service, ServiceAccount};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
 use kube::ResourceExt;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::json;
 
 #[tokio::test]
@@ -116,6 +118,78 @@ async fn a_child_that_is_no_longer_wanted_is_pruned() {
             .await;
     })
     .await;
+}
+
+#[tokio::test]
+#[ignore = "needs a cluster: make e2e"]
+async fn everything_goes_that_a_spec_no_longer_asks_for() {
+    in_namespace(|namespace| async move {
+        namespace
+            .apply(&model("shared", json!({ "serving": { "profile": "nano" } })))
+            .await;
+        namespace
+            .apply(&service(
+                "moved",
+                json!({ "gpu": { "deviceClassName": "none.example.com" } }),
+            ))
+            .await;
+        namespace
+            .until::<Deployment>("shared-model", "to exist", |_| Ok(()))
+            .await;
+        namespace
+            .until::<PersistentVolumeClaim>("moved-cache", "to exist", |_| Ok(()))
+            .await;
+        let templates = namespace.api::<ResourceClaimTemplate>();
+        let count = || async { templates.list(&ListParams::default()).await.unwrap().items.len() };
+        wait_for("a template of claims", || async { found(count().await == 1) }).await;
+
+        // Another pin is verified by another Job, and the one before goes.
+        let verified = |model: &ModelDeployment| {
+            let digest = model.status.as_ref().and_then(|status| status.digest.clone());
+            digest.map(drop).ok_or_else(|| "not verified".to_string())
+        };
+        let verified = namespace
+            .until::<ModelDeployment>("shared", "to be verified", verified)
+            .await;
+        let first = jobs(&namespace).await;
+        let digest = verified.status.unwrap().digest;
+        namespace
+            .merge::<ModelDeployment>("shared", json!({ "spec": { "digest": digest } }))
+            .await;
+        wait_for("another Job in the place of the first", || async {
+            let now = jobs(&namespace).await;
+            found(now.len() == 1 && now != first)
+        })
+        .await;
+
+        namespace
+            .merge::<ModelDeployment>("shared", json!({ "spec": { "serving": null } }))
+            .await;
+        let shared = json!({ "spec": { "model": null, "modelRef": { "name": "shared" }, "gpu": null } });
+        namespace.merge::<TranscriptionService>("moved", shared).await;
+        namespace.until_gone::<Deployment>("shared-model").await;
+        namespace.until_gone::<Service>("shared-model").await;
+        namespace.until_gone::<ServiceAccount>("shared-model").await;
+        namespace
+            .until::<TranscriptionService>("moved", "to be ready with the shared model", ready)
+            .await;
+        namespace.until_gone::<PersistentVolumeClaim>("moved-cache").await;
+        wait_for("no template of claims", || async { found(count().await == 0) }).await;
+    })
+    .await;
+}
+
+async fn jobs(namespace: &TestNamespace) -> Vec<String> {
+    let list = namespace.api::<Job>().list(&ListParams::default()).await.unwrap();
+    list.iter().map(ResourceExt::name_any).collect()
+}
+
+fn found(yes: bool) -> Found<()> {
+    if yes {
+        Found::Yes(())
+    } else {
+        Found::NotYet("not so".into())
+    }
 }
 
 /// Turning the autoscaler on takes `replicas` out of the Deployment; done carelessly, that resets it to one.

@@ -50,7 +50,10 @@ told of a cluster's kinds with --api-versions monitoring.coreos.com/v1/PodMonito
 {{/* What the operator may do with namespaced objects, verb by verb. */}}
 {{- define "parlance.rules" -}}
 - apiGroups: [parlance.dev]
-  resources: [transcriptionservices, modeldeployments]
+  resources: [transcriptionservices]
+  verbs: [list, watch]
+- apiGroups: [parlance.dev]
+  resources: [modeldeployments]
   verbs: [get, list, watch]
 - apiGroups: [parlance.dev]
   resources: [transcriptionservices/status, modeldeployments/status]
