@@ -16,10 +16,12 @@ use crate::{
     transcriber::Settings,
 };
 
+mod evaluation;
 mod source;
 mod tls;
 mod transcription;
 
+use evaluation::EvaluateArgs;
 use source::SourceArgs;
 use tls::TlsArgs;
 use transcription::TranscriptionArgs;
@@ -49,6 +51,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Copy or download a model to a volume, or verify it in place.
     Fetch(Box<FetchArgs>),
+    /// Try a model on recordings whose words are known, and tell its word error rate: exit code 3 when it is too high.
+    Evaluate(Box<EvaluateArgs>),
 }
 
 /// The flags of `serve`; each can also be given as `PARLANCE_<FLAG>`.
@@ -245,6 +249,9 @@ pub struct FetchArgs {
         required_unless_present = "from"
     )]
     to: Option<PathBuf>,
+    /// Folder beside --to that holds a model which is still served; once for each. Other models beside it are removed first
+    #[arg(long, value_name = "NAME", requires = "to")]
+    keep: Vec<String>,
     /// Digest that the model must have
     #[arg(long, env = "PARLANCE_DIGEST", value_name = "sha256:HEX")]
     digest: Option<String>,
@@ -363,6 +370,7 @@ impl FetchArgs {
         let Self {
             source,
             to,
+            keep,
             digest,
             progress_addr,
             report,
@@ -370,6 +378,7 @@ impl FetchArgs {
         fetch::Request {
             source: source.into_source(),
             to,
+            keep,
             digest,
             report,
             patience: fetch::Patience::default(),

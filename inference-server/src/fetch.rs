@@ -60,6 +60,8 @@ pub struct Request {
     pub source: Source,
     /// Where it goes; `None`: verify it in place.
     pub to: Option<PathBuf>,
+    /// Models beside that place that stay there; all others go first. Empty: nothing goes.
+    pub keep: Vec<String>,
     /// The digest that it must have, `sha256:<hex>`.
     pub digest: Option<String>,
     /// Where the outcome is written as JSON.
@@ -123,6 +125,9 @@ fn fetch(request: &Request) -> Result<Fetched, FetchError> {
     };
     let place = Place::of(to)?;
     let _lock = place.lock()?;
+    if !request.keep.is_empty() {
+        place.make_room(&request.keep)?;
+    }
     if let Source::Remote(remote) = &request.source {
         return remote::fetch(remote, &place, request);
     }

@@ -21,6 +21,7 @@ pub mod cli;
 pub mod decoder;
 pub mod digest;
 pub mod encoder;
+pub mod evaluate;
 pub mod features;
 pub mod fetch;
 pub mod http;

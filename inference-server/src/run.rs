@@ -24,6 +24,7 @@ use crate::{
     bundled::NotBundled,
     calibration::calibrate,
     cli::Command,
+    evaluate::{self, EvaluateError},
     fetch::{self, FetchError},
     inspect::{self, InspectError},
     model::{Dtype, Model, ModelError, Precision},
@@ -103,6 +104,18 @@ pub enum Error {
     Inspect(#[from] InspectError),
     #[error(transparent)]
     Fetch(#[from] FetchError),
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+}
+
+impl Error {
+    /// The exit code: 3 for a model that was evaluated and is not good enough (2 is a command line that cannot be read).
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Error::Evaluate(EvaluateError::NotGoodEnough(_)) => 3,
+            _ => 1,
+        }
+    }
 }
 
 /// Runs a command to its end.
@@ -114,6 +127,10 @@ pub fn command(command: Command) -> Result<(), Error> {
         Command::Inspect(args) => {
             let (dir, dtype, format) = args.into_request();
             Ok(inspect::run(&dir, dtype, format, out)?)
+        }
+        Command::Evaluate(args) => {
+            telemetry::init(LogFormat::Text, "info")?;
+            Ok(evaluate::run(&args.into_request(), out)?)
         }
         Command::Fetch(args) => {
             telemetry::init(LogFormat::Text, "info")?;

@@ -1,6 +1,11 @@
 //! An audio file in; its transcript on the given output, in the format asked for. The command of a person at a shell.
 
-use std::{fs, io::Write, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use crate::{
     audio::{Channels, Source, SourceError},
@@ -39,15 +44,8 @@ pub struct TranscribeError(String);
 
 /// Transcribes the file and writes the result, and nothing else, to `out`.
 pub fn run(request: &Request, out: &mut dyn Write) -> Result<(), TranscribeError> {
-    let file = request.file.display();
     // The audio first: it is the likelier mistake, and the cheaper one to find.
-    let opened = fs::File::open(&request.file);
-    let opened = opened.map_err(|e| TranscribeError(format!("failed to read {file}: {e}")))?;
-    let audio = AudioFile {
-        source: Source::file(opened),
-        name: file.to_string(),
-    };
-    audio.check(request.options.channels)?;
+    let audio = AudioFile::open(&request.file, request.options.channels)?;
     let dir = match &request.model {
         Some(dir) => dir.clone(),
         None => bundled::find(bundled::DEFAULT).map_err(|e| TranscribeError(e.to_string()))?,
@@ -62,13 +60,24 @@ pub fn run(request: &Request, out: &mut dyn Write) -> Result<(), TranscribeError
     written.map_err(|e| TranscribeError(format!("failed to write the transcript: {e}")))
 }
 
-/// The file, decoded as it is played.
-struct AudioFile {
+/// A file, decoded as it is played.
+pub(crate) struct AudioFile {
     source: Source,
     name: String,
 }
 
 impl AudioFile {
+    /// The file, if there is audio at its start.
+    pub(crate) fn open(path: &Path, channels: Channels) -> Result<AudioFile, TranscribeError> {
+        let name = path.display().to_string();
+        let opened = fs::File::open(path);
+        let opened = opened.map_err(|e| TranscribeError(format!("failed to read {name}: {e}")))?;
+        let source = Source::file(opened);
+        let audio = AudioFile { source, name };
+        audio.check(channels)?;
+        Ok(audio)
+    }
+
     /// Whether there is audio at its start, with no more channels than can be told apart.
     fn check(&self, channels: Channels) -> Result<(), TranscribeError> {
         let begun = |lanes: &[Vec<f32>]| {

@@ -173,6 +173,7 @@ fn weights_beside_a_graph_count_in_the_digest_and_are_copied() {
     let fetched = fetch::run(&fetch::Request {
         source: fetch::Source::Directory(dir.path().to_owned()),
         to: Some(to.path().join("model")),
+        keep: Vec::new(),
         digest: None,
         report: None,
         patience: fetch::Patience::default(),

@@ -3,6 +3,7 @@
 use clap::CommandFactory;
 
 use super::*;
+use crate::evaluate;
 
 fn parse(line: &str) -> Result<Command, clap::Error> {
     Cli::try_parse_from(line.split_whitespace()).map(|cli| cli.command)
@@ -235,4 +236,35 @@ fn a_source_elsewhere_needs_a_destination_and_has_its_own_flags() {
         assert!(source(wrong).is_err(), "{wrong}");
     }
     assert!(parse("parlance-server fetch --hugging-face me/tiny").is_err());
+}
+
+#[test]
+fn evaluate_reads_its_samples_and_refuses_a_threshold_that_is_none() {
+    let request = |line: &str| match parse(line) {
+        Ok(Command::Evaluate(args)) => Ok(args.into_request()),
+        Ok(other) => panic!("{other:?}"),
+        Err(error) => Err(error.to_string()),
+    };
+    let asked =
+        request("parlance-server evaluate --model /m --samples bundled --threshold 0.15 --language en")
+            .unwrap();
+    assert_eq!(
+        (asked.samples, asked.threshold),
+        (evaluate::Samples::Bundled, 0.15)
+    );
+    let asked =
+        request("parlance-server evaluate --samples /s --metric wer --threshold 0 --report-only").unwrap();
+    assert_eq!(
+        (asked.samples, asked.report_only),
+        (evaluate::Samples::Folder("/s".into()), true)
+    );
+    for threshold in ["-1", "NaN", "much"] {
+        let line = format!("parlance-server evaluate --samples /s --threshold={threshold}");
+        assert!(request(&line).unwrap_err().contains("--threshold"), "{threshold}");
+    }
+    assert!(
+        request("parlance-server evaluate --threshold 1")
+            .unwrap_err()
+            .contains("--samples")
+    );
 }

@@ -92,12 +92,48 @@ impl Place {
         Ok(())
     }
 
+    /// Removes the other models of this volume but those of these names, and what is left of getting them: they are where
+    /// earlier sources went, and would leave no room for this one. Nothing else on the volume is touched.
+    pub(super) fn make_room(&self, keep: &[String]) -> Result<(), FetchError> {
+        let failed = |error: &std::io::Error| FetchError::failed("look for models in", &self.parent, error);
+        for entry in fs::read_dir(&self.parent).map_err(|e| failed(&e))? {
+            let path = entry.map_err(|e| failed(&e))?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let model = model_of(&name);
+            let stays = model.is_none_or(|model| {
+                self.to.file_name().is_some_and(|to| to == model) || keep.iter().any(|kept| kept == model)
+            });
+            if !stays && path.is_dir() {
+                tracing::info!(path = %path.display(), "removing a model that is no longer wanted");
+                fs::remove_dir_all(&path).map_err(|e| FetchError::failed("remove", &path, &e))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes what is half-written or replaced, but no download: the next one goes on with it. What cannot be removed now
     /// is removed by the next run.
     pub(super) fn clear(&self) {
         let _ = fs::remove_dir_all(&self.partial);
         let _ = fs::remove_dir_all(&self.old);
     }
+}
+
+/// The model that a folder is, or that one of the hidden folders beside it is for: `model`, or `model-` and hexadecimal digits.
+fn model_of(name: &str) -> Option<&str> {
+    let model = match name.strip_prefix('.') {
+        Some(hidden) => hidden.rsplit_once('.')?.0,
+        None => name,
+    };
+    let hash = model.strip_prefix("model")?;
+    let ours = hash.is_empty()
+        || hash.strip_prefix('-').is_some_and(|hash| {
+            !hash.is_empty()
+                && hash
+                    .bytes()
+                    .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+        });
+    ours.then_some(model)
 }
 
 fn copy_file(source: &Path, target: &Path) -> io::Result<()> {

@@ -25,6 +25,7 @@ fn request(from: &Path, to: Option<&Path>) -> Request {
     Request {
         source: Source::Directory(from.to_owned()),
         to: to.map(Path::to_owned),
+        keep: Vec::new(),
         digest: None,
         report: None,
         patience: Patience::default(),
@@ -166,4 +167,57 @@ fn a_place_that_cannot_be_written_is_named() {
     let error = run(&request(from.path(), Some(&file.join("nano")))).unwrap_err();
     assert_eq!(error.reason(), "Io");
     assert!(error.to_string().contains("file"), "{error}");
+}
+
+#[test]
+fn models_that_are_no_longer_wanted_make_room_and_nothing_else_does() {
+    let (from, volume) = (model(), tempfile::tempdir().unwrap());
+    let folders = [
+        "model",
+        "model-0a",
+        "model-0b",
+        ".model-0a.download",
+        ".model-0c.download",
+        ".model-0c.old",
+        "models",
+        "model-of-mine",
+        "lost+found",
+        ".model-notes.d",
+    ];
+    for folder in folders {
+        fs::create_dir(volume.path().join(folder)).unwrap();
+    }
+    fs::write(volume.path().join("model-0d"), "a file").unwrap();
+    let to = volume.path().join("model-0c");
+    let keep = vec!["model-0a".to_owned()];
+    // The copy itself clears what is left of an earlier one, so it is looked at before.
+    let place = Place::of(&to).unwrap();
+    place.make_room(&keep).unwrap();
+    assert_eq!(
+        beside(&to),
+        [
+            ".model-0a.download",
+            ".model-0c.download",
+            ".model-0c.old",
+            ".model-notes.d",
+            "lost+found",
+            "model-0a",
+            "model-0d",
+            "model-of-mine",
+            "models",
+        ]
+    );
+    fs::create_dir(volume.path().join("model-0b")).unwrap();
+    run(&request(from.path(), Some(&to))).unwrap();
+    assert!(
+        volume.path().join("model-0b").exists(),
+        "nothing goes when nothing is said to stay"
+    );
+    run(&Request {
+        keep,
+        ..request(from.path(), Some(&to))
+    })
+    .unwrap();
+    assert!(!volume.path().join("model-0b").exists());
+    assert!(to.join("config.json").exists() && volume.path().join("model-0a").exists());
 }

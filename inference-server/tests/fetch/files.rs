@@ -102,6 +102,7 @@ impl Volume {
         let mut request = Request {
             source: Source::Remote(remote),
             to: Some(self.to()),
+            keep: Vec::new(),
             digest: None,
             report: None,
             patience: impatient(),

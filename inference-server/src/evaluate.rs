@@ -1,0 +1,168 @@
+//! A model and samples in; how good it is at them out, as JSON. The gate before a model is served.
+//! Decides nothing about what follows: whoever asked reads the report.
+//!
+//! `samples` finds recordings with the words that they should become, `words` counts errors, `report` is what is told.
+
+mod report;
+mod samples;
+mod words;
+
+use std::{fs, io::Write, path::PathBuf};
+
+pub use report::{Failing, Report};
+pub use samples::Samples;
+
+use crate::{
+    bundled,
+    model::{Dtype, Model, Precision},
+    pipeline::{self, Cancel, Options},
+    transcribe::AudioFile,
+};
+use report::Tally;
+use samples::Sample;
+
+/// How it is measured how good a model is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Metric {
+    /// Word error rate: words that are wrong, missing or too many, divided by the words that were said. Less is better.
+    Wer,
+}
+
+/// What `parlance-server evaluate` is asked to do.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The model directory; `None`: the bundled model.
+    pub model: Option<PathBuf>,
+    /// The digest that it must have, `sha256:<hex>`.
+    pub digest: Option<String>,
+    /// Precision of its graphs; `None`: the first that is there.
+    pub dtype: Option<Dtype>,
+    /// In which the products with weights are computed.
+    pub precision: Precision,
+    /// Threads (0: as the cgroup grants).
+    pub threads: usize,
+    /// Language, task and windows.
+    pub options: Options,
+    /// What it is tried on.
+    pub samples: Samples,
+    /// By which it is measured.
+    pub metric: Metric,
+    /// The worst value that is good enough.
+    pub threshold: f64,
+    /// Where the outcome is written as JSON too.
+    pub report: Option<PathBuf>,
+    /// Whether a model that is not good enough is an outcome like any other, and no error.
+    pub report_only: bool,
+}
+
+/// Why there is no verdict, or which it is, in one sentence; [`EvaluateError::reason`] is the word for status.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluateError {
+    /// There is nothing to try the model on.
+    #[error("{0}")]
+    SamplesNotFound(String),
+    /// A sample cannot be used.
+    #[error("{0}")]
+    InvalidSample(String),
+    /// The model cannot be loaded.
+    #[error("{0}")]
+    InvalidModel(String),
+    /// The model is not the one that was asked for.
+    #[error("the model's digest is {actual}, {expected} was asked for")]
+    DigestMismatch {
+        /// What was asked for.
+        expected: String,
+        /// What there is.
+        actual: String,
+    },
+    /// The outcome cannot be written.
+    #[error("{0}")]
+    Io(String),
+    /// The model was tried, and is not good enough.
+    #[error("{0}")]
+    NotGoodEnough(String),
+}
+
+impl EvaluateError {
+    /// The CamelCase word of the report.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            EvaluateError::SamplesNotFound(_) => "SamplesNotFound",
+            EvaluateError::InvalidSample(_) => "InvalidSample",
+            EvaluateError::InvalidModel(_) => "InvalidModel",
+            EvaluateError::DigestMismatch { .. } => "DigestMismatch",
+            EvaluateError::Io(_) => "Io",
+            EvaluateError::NotGoodEnough(_) => "NotGoodEnough",
+        }
+    }
+}
+
+/// Tries the model on every sample, and writes the report to `out` and to the file asked for.
+pub fn run(request: &Request, out: &mut dyn Write) -> Result<(), EvaluateError> {
+    let outcome = evaluate(request);
+    let json = match &outcome {
+        Ok(report) => report.json(),
+        Err(error) => {
+            serde_json::json!({ "reason": error.reason(), "message": error.to_string() }).to_string()
+        }
+    };
+    if let Some(path) = &request.report {
+        let written = fs::write(path, &json);
+        written.map_err(|e| EvaluateError::Io(format!("failed to write {}: {e}", path.display())))?;
+    }
+    let report = outcome?;
+    let written = writeln!(out, "{json}").and_then(|()| out.flush());
+    written.map_err(|e| EvaluateError::Io(format!("failed to write the report: {e}")))?;
+    if report.passed || request.report_only {
+        Ok(())
+    } else {
+        Err(EvaluateError::NotGoodEnough(report.sentence()))
+    }
+}
+
+fn evaluate(request: &Request) -> Result<Report, EvaluateError> {
+    // The samples first: they are the likelier mistake, and the cheaper one to find.
+    let samples = request.samples.read()?;
+    let said: usize = samples.iter().map(|sample| words::of(&sample.text).len()).sum();
+    if said == 0 {
+        let message = "no sample has words, so no word error rate can be computed";
+        return Err(EvaluateError::InvalidSample(message.to_owned()));
+    }
+    let model = load(request)?;
+    let mut tally = Tally::default();
+    for (at, sample) in samples.iter().enumerate() {
+        let heard = hear(&model, sample, &request.options)?;
+        let errors = tally.count(sample, &heard);
+        let (name, of) = (&sample.name, samples.len());
+        tracing::info!(sample = name, errors, "{} of {of}", at + 1);
+    }
+    Ok(tally.report(request.metric, request.threshold))
+}
+
+fn load(request: &Request) -> Result<Model, EvaluateError> {
+    let invalid = |error: &dyn std::fmt::Display| EvaluateError::InvalidModel(error.to_string());
+    let dir = match &request.model {
+        Some(dir) => dir.clone(),
+        None => bundled::find(bundled::DEFAULT).map_err(|e| invalid(&e))?,
+    };
+    let model = Model::load_with(&dir, request.dtype, request.precision, request.threads);
+    let model = model.map_err(|e| invalid(&format!("the model in {}: {e}", dir.display())))?;
+    let actual = &model.facts().digest;
+    match &request.digest {
+        Some(expected) if expected != actual => Err(EvaluateError::DigestMismatch {
+            expected: expected.clone(),
+            actual: actual.clone(),
+        }),
+        _ => Ok(model),
+    }
+}
+
+fn hear(model: &Model, sample: &Sample, options: &Options) -> Result<String, EvaluateError> {
+    let failed = |error: &dyn std::fmt::Display| EvaluateError::InvalidSample(error.to_string());
+    let audio = AudioFile::open(&sample.audio, options.channels).map_err(|e| failed(&e))?;
+    let transcript = pipeline::transcribe(model, &audio, options, &Cancel::new());
+    Ok(transcript.map_err(|e| failed(&e))?.text)
+}
+
+#[cfg(test)]
+mod tests;
