@@ -8,6 +8,8 @@ pub const PROGRESSING: &str = "Progressing";
 pub const DEGRADED: &str = "Degraded";
 /// The model's bytes are on the volume and verified.
 pub const MODEL_CACHED: &str = "ModelCached";
+/// The model was tried on samples and is good enough. Absent where the spec asks for no evaluation.
+pub const EVALUATION_PASSED: &str = "EvaluationPassed";
 /// Enough pods of the Deployment are available.
 pub const WORKLOAD_AVAILABLE: &str = "WorkloadAvailable";
 
@@ -40,6 +42,16 @@ pub enum Reason {
     NoSpace,
     /// Putting the model on its volume failed for another reason.
     FetchFailed,
+    /// The model is being tried on samples.
+    Evaluating,
+    /// The model was tried on samples and is not good enough.
+    EvaluationFailed,
+    /// The samples that the model is to be tried on are not there.
+    SamplesNotFound,
+    /// Trying the model on samples failed, so that it is not known how good it is.
+    EvaluationError,
+    /// As many models of the namespace are deployed as the operator allows.
+    MaxDeployedReached,
     /// Pods are being started or replaced.
     RollingOut,
     /// Pods run and do not become ready, without telling why.
@@ -103,6 +115,11 @@ impl Reason {
             Reason::InvalidModel => "InvalidModel",
             Reason::NoSpace => "NoSpace",
             Reason::FetchFailed => "FetchFailed",
+            Reason::Evaluating => "Evaluating",
+            Reason::EvaluationFailed => "EvaluationFailed",
+            Reason::SamplesNotFound => "SamplesNotFound",
+            Reason::EvaluationError => "EvaluationError",
+            Reason::MaxDeployedReached => "MaxDeployedReached",
             Reason::RollingOut => "RollingOut",
             Reason::RolloutStalled => "RolloutStalled",
             Reason::ImagePullFailed => "ImagePullFailed",

@@ -6,6 +6,7 @@
 pub mod autoscaling;
 pub mod condition;
 pub mod endpoint;
+pub mod evaluation;
 pub mod generated;
 pub mod model;
 pub mod model_deployment;

@@ -5,11 +5,13 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::serving::ImagePullPolicy;
+
 /// A model: its source, its pin and its place in the cluster.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!(has(self.cache) && has(self.source.persistentVolumeClaim))").message(
-    "cache cannot be set with source.persistentVolumeClaim: the model is served from that claim itself"
+#[x_kube(validation = Rule::new("!(has(self.cache) && (has(self.source.persistentVolumeClaim) || has(self.source.image)))").message(
+    "cache cannot be set with source.persistentVolumeClaim or source.image: the model is served from there itself"
 ))]
 pub struct Model {
     /// Where the model's files come from: exactly one source.
@@ -20,7 +22,8 @@ pub struct Model {
     #[schemars(regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
     pub digest: Option<String>,
 
-    /// The volume that keeps the verified files. Not with `source.persistentVolumeClaim`, which is such a volume itself.
+    /// The volume that keeps the verified files. Not with `source.persistentVolumeClaim` and `source.image`, which are such
+    /// volumes themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<ModelCache>,
 }
@@ -29,9 +32,9 @@ pub struct Model {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(
-    "[has(self.bundled), has(self.huggingFace), has(self.http), has(self.s3), has(self.persistentVolumeClaim)].filter(set, set).size() == 1"
+    "[has(self.bundled), has(self.huggingFace), has(self.http), has(self.s3), has(self.persistentVolumeClaim), has(self.image)].filter(set, set).size() == 1"
 ).message(
-    "exactly one source must be set: bundled, huggingFace, http, s3 or persistentVolumeClaim"
+    "exactly one source must be set: bundled, huggingFace, http, s3, persistentVolumeClaim or image"
 ))]
 pub struct ModelSource {
     /// A model that the server image carries.
@@ -53,6 +56,11 @@ pub struct ModelSource {
     /// A model on a claim that exists in the namespace. It is mounted read-only and served from there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistent_volume_claim: Option<ClaimSource>,
+
+    /// A model in an OCI image, which the kubelet mounts read-only as an image volume. Kubernetes 1.35 or newer has them, with a
+    /// container runtime that does (containerd 2.1, CRI-O 1.33).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageSource>,
 }
 
 /// A model that the server image carries.
@@ -242,6 +250,43 @@ pub struct ClaimSource {
         "path must be relative to the volume's root and must not contain '..'"
     ))]
     pub path: String,
+}
+
+/// A model in an OCI image.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageSource {
+    /// The image, such as `registry.example.com/models/whisper-base@sha256:...`. It is pulled with `imagePullSecrets`, as the
+    /// server's image is.
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"^[^\s]+$"))]
+    pub reference: String,
+
+    /// When the image is pulled. `Always` for the tag `latest` and `IfNotPresent` for others when left out, as Kubernetes has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull_policy: Option<ImagePullPolicy>,
+
+    /// Folder of the model in the image. The image's root when left out.
+    #[serde(default)]
+    #[schemars(length(max = 1024))]
+    #[x_kube(validation = Rule::new("!self.startsWith('/') && !self.split('/').exists(p, p == '..')").message(
+        "path must be relative to the image's root and must not contain '..'"
+    ))]
+    pub path: String,
+}
+
+/// Where a verified model is.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelLocation {
+    /// A folder on a claim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistent_volume_claim: Option<ClaimSource>,
+    /// A folder in an image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageSource>,
+    /// Hash of the source that was brought there; absent for a model that was not brought.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
 }
 
 /// How far the download of a model is.

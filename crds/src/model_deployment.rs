@@ -5,7 +5,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{DownloadStatus, Model};
+use crate::evaluation::{Evaluation, EvaluationStatus};
+use crate::model::{DownloadStatus, Model, ModelLocation};
 use crate::serving::Serving;
 use crate::transcription_service::EndpointStatus;
 
@@ -51,6 +52,10 @@ pub struct ModelDeploymentSpec {
     #[serde(flatten)]
     pub model: Model,
 
+    /// The gate before the model is served. Without it every verified model is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<Evaluation>,
+
     /// Pods that serve the model. Without it the model rests, for TranscriptionServices to name in `modelRef`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serving: Option<Serving>,
@@ -69,16 +74,20 @@ pub struct ModelDeploymentStatus {
     /// The state in one sentence: what is wrong, and what to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// The state in its parts: Ready, Progressing, Degraded, ModelCached, WorkloadAvailable.
+    /// The state in its parts: Ready, Progressing, Degraded, ModelCached, EvaluationPassed (where the spec asks for an evaluation)
+    /// and WorkloadAvailable.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
     /// How far the download of the model is, while one runs and its pod can be asked. It is told every ten seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub download: Option<DownloadStatus>,
-    /// sha256 over the model's files, once verified.
+    /// sha256 over the model's files, once verified and, where the spec asks for that, evaluated. This model is or may be served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// Where that model is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<ModelLocation>,
     /// URI of the source that the model was downloaded from, its revision resolved. Absent for a model of the image or on a
     /// claim, which is not downloaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -92,6 +101,12 @@ pub struct ModelDeploymentStatus {
     /// Number of the model's files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<i64>,
+    /// The model that is to take its place, verified and not served: it is being evaluated, or was not good enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<Candidate>,
+    /// What came of trying the model on samples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<EvaluationStatus>,
     /// Where clients reach the serving pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<EndpointStatus>,
@@ -106,19 +121,41 @@ pub struct ModelDeploymentStatus {
     pub selector: Option<String>,
 }
 
+/// A verified model that is not served.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Candidate {
+    /// sha256 over its files.
+    pub digest: String,
+    /// Bytes of its files.
+    pub size_bytes: i64,
+    /// Number of its files.
+    pub files: i64,
+    /// URI of the source that it was downloaded from, its revision resolved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Commit of the source, where it has such a thing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+}
+
 /// State of a model in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
 pub enum ModelPhase {
-    /// It waits for something outside: a claim, a node.
+    /// It waits for something outside: a claim, a node, samples, its turn.
     Pending,
     /// Its files are being put on the volume and verified.
     Downloading,
+    /// It is being tried on samples.
+    Evaluating,
     /// It is verified and rests.
     Available,
     /// Its serving pods are being started or replaced.
     Deploying,
     /// Its serving pods serve.
     Deployed,
+    /// It is to be served by no pods: `replicas` is 0.
+    Idle,
     /// Something is wrong, and a person must look.
     Failed,
 }

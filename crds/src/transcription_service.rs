@@ -115,6 +115,8 @@ pub enum ServicePhase {
     Deploying,
     /// All pods serve.
     Ready,
+    /// No pod is to run: `replicas` is 0.
+    Idle,
     /// Something is wrong, and some pods still serve.
     Degraded,
     /// Something is wrong, and nothing serves.

@@ -35,6 +35,7 @@ KIND_CLUSTER=parlance
 # The two images that `make images` builds. IMAGE_REGISTRY is for a cluster that pulls from one (see load-images.sh).
 OPERATOR_REPOSITORY=${IMAGE_REGISTRY:-localhost}/parlance-operator
 SERVER_REPOSITORY=${IMAGE_REGISTRY:-localhost}/parlance-server
+MODEL_REPOSITORY=${IMAGE_REGISTRY:-localhost}/parlance-model
 : "${IMAGE_TAG:=dev}"
 
 # The clients keep their caches here and read nobody's preferences.

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Brings image archives into the cluster in use.
 #
-#   load-images.sh [ARCHIVE...]    default: Parlance's two
+#   load-images.sh [ARCHIVE...]    default: Parlance's two, and the bundled model's
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 for lib in log root select; do . "$CLUSTER_DIR/lib/$lib.sh"; done
 select_cluster
-[ $# -gt 0 ] || set -- "$IMAGES/parlance-operator.tar" "$IMAGES/parlance-server.tar"
+[ $# -gt 0 ] || set -- "$IMAGES/parlance-operator.tar" "$IMAGES/parlance-server.tar" "$IMAGES/parlance-model.tar"
 
 # push ARCHIVE: to the registry that IMAGE_REGISTRY names, with whichever client is at hand
 push() {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the images of Parlance's two programs as OCI archives, from the release binaries: no Docker, no registry.
-# In: target/release/*, models/. Out: $PARLANCE_CACHE/images/parlance-{operator,server}.tar
+# Makes the images of Parlance's two programs, and one of the bundled model alone, as OCI archives, from the release binaries: no Docker, no registry.
+# In: target/release/*, models/. Out: $PARLANCE_CACHE/images/parlance-{operator,server,model}.tar
 #
 # An image holds the program, exactly the shared libraries it links to, certificate authorities, and (server) the bundled
 # model; no shell. It runs as user 65532 and writes nothing to its own filesystem. The same binary gives the same bytes.
@@ -49,3 +49,8 @@ cd "$REPO_DIR/models"
 { git ls-files -z whisper-nano-digits 2>/dev/null || find whisper-nano-digits -type f -print0; } |
   xargs -0 -I{} install -D -m 644 {} "$WORK/parlance-server/models/{}"
 image parlance-server "$SERVER_REPOSITORY" "Parlance inference server"
+
+# the bundled model's files alone, as an image volume holds them
+model=$WORK/parlance-server/models/whisper-nano-digits
+"$CLUSTER_DIR/mkimage.py" "$MODEL_REPOSITORY:$IMAGE_TAG" "$model" -o "$IMAGES/parlance-model.tar" -- /none
+say "image $MODEL_REPOSITORY:$IMAGE_TAG: $IMAGES/parlance-model.tar"

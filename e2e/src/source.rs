@@ -63,6 +63,8 @@ impl Sources {
         let counts = Counts::default();
         let web = Router::new()
             .route("/files/{name}", get(file))
+            .route("/elsewhere/{name}", get(file))
+            .route("/worse/{name}", get(worse))
             .route("/api/models/{owner}/{name}/revision/{revision}", get(revision))
             .route("/{owner}/{name}/resolve/{commit}/{file}", get(resolve))
             .with_state(counts.clone());
@@ -130,6 +132,24 @@ fn send(counts: &Counts, uri: &Uri, name: &str) -> Response {
 
 async fn file(State(counts): State<Counts>, Parts(name): Parts<String>, uri: Uri) -> Response {
     send(&counts, &uri, &name)
+}
+
+/// The model with its vocabulary in disorder: it loads, and writes other words than it hears.
+async fn worse(State(counts): State<Counts>, Parts(name): Parts<String>, uri: Uri) -> Response {
+    if name != "tokenizer.json" {
+        return send(&counts, &uri, &name);
+    }
+    let text = fs::read_to_string(path(&name)).expect("a file of the model");
+    let mut tokenizer: Value = serde_json::from_str(&text).expect("JSON");
+    let vocabulary = tokenizer["model"]["vocab"].as_object_mut().expect("a vocabulary");
+    let count = u64::try_from(vocabulary.len()).expect("a number");
+    for id in vocabulary.values_mut() {
+        let found = id.as_u64().expect("a number");
+        if found ^ 1 < count {
+            *id = json!(found ^ 1);
+        }
+    }
+    Json(tokenizer).into_response()
 }
 
 fn opens(headers: &HeaderMap) -> bool {

@@ -68,6 +68,10 @@ fn the_default_is_one_hardened_pod_for_the_whole_cluster() {
         "{arguments:?}"
     );
     assert!(
+        arguments.contains(&"--max-deployed=10".to_owned()),
+        "{arguments:?}"
+    );
+    assert!(
         arguments.contains(&"--leader-election=true".to_owned()),
         "{arguments:?}"
     );
@@ -211,6 +215,7 @@ fn values_that_mean_nothing_are_refused() {
         ("log.format=xml", "format"),
         ("image.tga=v1", "tga"),
         ("maxConcurrentReconciles=0", "maxConcurrentReconciles"),
+        ("maxDeployedModels=-1", "maxDeployedModels"),
         ("monitoring.podMonitor.interval=often", "interval"),
         (
             "monitoring.podMonitor.enabled=true",

@@ -66,6 +66,13 @@ fn file(path: &str, url: &str) -> Value {
     json!({ "http": { "files": [{ "path": path, "url": url }] } })
 }
 
+/// A model with such an `evaluation`, and a threshold unless that is taken away.
+fn evaluated(additions: Value) -> Value {
+    let mut object = model(json!({ "spec": { "evaluation": { "samples": {}, "threshold": 0.15 } } }));
+    merge(&mut object["spec"]["evaluation"], additions);
+    object
+}
+
 /// A model of this source alone.
 fn from(source: Value) -> Value {
     let mut model = model(json!({ "spec": { "source": { "bundled": null } } }));
@@ -165,6 +172,9 @@ async fn good_objects_are_taken() {
             model(json!({ "spec": { "cache": { "size": "2Gi", "reclaim": "Retain" }, "digest": format!("sha256:{}", "a".repeat(64)) } })),
             model(json!({ "spec": { "source": { "bundled": null, "persistentVolumeClaim": { "claimName": "c", "path": "a/b..c" } } } })),
             model(json!({ "spec": { "serving": { "replicas": 2 } } })),
+            evaluated(json!({ "samples": { "configMap": { "name": "calls" } }, "threshold": 0 })),
+            evaluated(json!({ "samples": { "persistentVolumeClaim": { "claimName": "c", "path": "a/b" } }, "threshold": 1, "metric": "wer" })),
+            from(json!({ "image": { "reference": "h:5000/a/b@sha256:00", "pullPolicy": "Always", "path": "a/b" } })),
             from(json!({ "huggingFace": { "repo": "onnx-community/whisper-large-v3-turbo", "revision": "refs/pr/1", "variant": "q8",
                 "tokenSecretRef": { "name": "hub", "key": "token" }, "endpoint": "https://mirror.example.com:8443/hub" } })),
             from(json!({ "http": { "files": [
@@ -368,6 +378,24 @@ async fn bad_objects_are_refused_with_a_sentence() {
                 model(json!({ "spec": { "serving": { "replicas": 1, "autoscaling": { "maxReplicas": 2, "targetCPUUtilization": 70 } } } })),
                 "replicas and autoscaling cannot both be set",
             ),
+            (
+                from(json!({ "image": { "reference": "models/a:1", "path": "/a" } })),
+                "path must be relative to the image's root and must not contain '..'",
+            ),
+            (from(json!({ "image": { "reference": "a b" } })), "spec.source.image.reference"),
+            (
+                model(json!({ "spec": { "source": { "bundled": null, "image": { "reference": "a" } }, "cache": {} } })),
+                "cache cannot be set with source.persistentVolumeClaim or source.image",
+            ),
+            (evaluated(json!({})), "exactly one of evaluation.samples.configMap, persistentVolumeClaim and bundled must be set"),
+            (
+                evaluated(json!({ "samples": { "bundled": {}, "configMap": { "name": "a" } } })),
+                "exactly one of evaluation.samples.configMap, persistentVolumeClaim and bundled must be set",
+            ),
+            (evaluated(json!({ "samples": { "persistentVolumeClaim": { "claimName": "c", "path": "../a" } } })), "path must be relative"),
+            (evaluated(json!({ "samples": { "bundled": {} }, "threshold": 1.5 })), "spec.evaluation.threshold"),
+            (evaluated(json!({ "samples": { "bundled": {} }, "threshold": null })), "spec.evaluation.threshold"),
+            (evaluated(json!({ "samples": { "bundled": {} }, "metric": "similarity" })), "spec.evaluation.metric"),
             (service(json!({ "spec": { "profile": "huge" } })), "spec.profile"),
             (service(json!({ "spec": { "gpu": { "count": 0 } } })), "spec.gpu.count"),
             (service(json!({ "spec": { "replica": 1 } })), ".spec.replica: field not declared in schema"),

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 
 use clap::{Parser, ValueEnum};
 
+use crate::context::MAX_DEPLOYED;
+
 /// Turns TranscriptionService and ModelDeployment objects into running speech-to-text.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "parlance-operator", version, about)]
@@ -46,6 +48,10 @@ pub struct Args {
     #[arg(long, env = "PARLANCE_MAX_CONCURRENT_RECONCILES", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub max_concurrent_reconciles: u16,
 
+    /// ModelDeployments of a namespace that are served at the same time; others wait
+    #[arg(long, env = "PARLANCE_MAX_DEPLOYED", default_value_t = MAX_DEPLOYED)]
+    pub max_deployed: usize,
+
     /// Form of the logs
     #[arg(long, env = "PARLANCE_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -81,6 +87,8 @@ pub struct Config {
     pub http_addr: SocketAddr,
     /// Objects that are reconciled at the same time.
     pub concurrency: u16,
+    /// ModelDeployments of a namespace that are served at the same time.
+    pub max_deployed: usize,
 }
 
 /// A Lease.
@@ -104,6 +112,7 @@ impl From<Args> for Config {
             identity,
             http_addr,
             max_concurrent_reconciles: concurrency,
+            max_deployed,
             // Logging starts before there is a configuration.
             log_format: _,
             log_level: _,
@@ -127,6 +136,7 @@ impl From<Args> for Config {
                 .unwrap_or_else(|| format!("parlance-operator-{}", std::process::id())),
             http_addr,
             concurrency,
+            max_deployed,
         }
     }
 }
@@ -152,7 +162,7 @@ mod tests {
         let config = config(&[]);
         assert!(config.namespaces.is_empty());
         assert_eq!(config.lease.unwrap().name, "parlance-operator");
-        assert_eq!(config.concurrency, 8);
+        assert_eq!((config.concurrency, config.max_deployed), (8, 10));
     }
 
     #[test]

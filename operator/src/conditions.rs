@@ -1,9 +1,11 @@
 //! Conditions, and what makes them.
 //!
-//! In: what is wrong, what is awaited, and how far the pods are. Out: the five conditions that both kinds have. Pure: the
+//! In: what is wrong, what is awaited, and how far the pods are. Out: the five conditions that both kinds have, and the one of an evaluation. Pure: the
 //! time comes from outside, and changes only where a condition's status does.
 
-use crds::condition::{DEGRADED, MODEL_CACHED, PROGRESSING, READY, Reason, WORKLOAD_AVAILABLE};
+use crds::condition::{
+    DEGRADED, EVALUATION_PASSED, MODEL_CACHED, PROGRESSING, READY, Reason, WORKLOAD_AVAILABLE,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::health::lacks::is_of_missing_kind;
@@ -20,10 +22,21 @@ pub struct State {
     pub awaited: Option<Finding>,
     /// Digest of the model on the volume, once verified.
     pub digest: Option<String>,
+    /// What came of the evaluation, where one is asked for.
+    pub evaluation: Option<Evaluated>,
     /// How far the pods are; nothing when there are none to be.
     pub rollout: Option<Rollout>,
     /// What to say when all is well.
     pub good_news: String,
+}
+
+/// What came of an evaluation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Evaluated {
+    /// Nothing yet.
+    Awaited,
+    /// The model is good enough, or not.
+    Verdict(bool, Finding),
 }
 
 impl State {
@@ -50,12 +63,19 @@ impl State {
         self.rollout.as_ref().is_some_and(|rollout| rollout.ready > 0)
     }
 
-    /// Whether the first thing that is wrong may well be solved from outside: by a model, a claim, a Secret, a volume or a node that comes.
+    /// Whether there are to be no pods, and are none.
+    pub fn is_idle(&self) -> bool {
+        self.rollout
+            .as_ref()
+            .is_some_and(|rollout| rollout.wanted == 0 && rollout.replicas == 0)
+    }
+
+    /// Whether the first thing that is wrong may well be solved from outside: by a model, samples, a claim, a Secret, a volume or a node that comes.
     pub fn waits_for_others(&self) -> bool {
         use Reason::{
             CertManagerUnavailable, CertificateNotReady, ClaimNotFound, DeviceClaimsUnavailable,
-            ModelNotFound, ModelNotReady, NoMatchingGpuNode, SecretNotFound, StorageClassNotFound,
-            Unschedulable, VolumePending,
+            MaxDeployedReached, ModelNotFound, ModelNotReady, NoMatchingGpuNode, SamplesNotFound,
+            SecretNotFound, StorageClassNotFound, Unschedulable, VolumePending,
         };
         matches!(
             self.headline().reason,
@@ -66,6 +86,8 @@ impl State {
                 | SecretNotFound
                 | CertificateNotReady
                 | CertManagerUnavailable
+                | SamplesNotFound
+                | MaxDeployedReached
                 | StorageClassNotFound
                 | VolumePending
                 | NoMatchingGpuNode
@@ -82,15 +104,17 @@ impl State {
             Some(first) => Finding::new(first.reason, self.all_findings()),
             None => Finding::new(Reason::AsExpected, "nothing is wrong"),
         };
-        let all = [
+        let mut all = vec![
             ready,
             verdict(PROGRESSING, Some(progressing), &headline),
             verdict(DEGRADED, Some(wrong.reason != Reason::AsExpected), &wrong),
             self.model_cached(&headline),
             self.workload_available(&headline),
         ];
-        all.map(|condition| dated(condition, previous, generation, now))
-            .to_vec()
+        all.extend(self.evaluation_passed(&headline));
+        all.into_iter()
+            .map(|condition| dated(condition, previous, generation, now))
+            .collect()
     }
 
     fn all_findings(&self) -> String {
@@ -116,6 +140,13 @@ impl State {
             None if self.is_ready() => verdict(MODEL_CACHED, None, headline),
             None => verdict(MODEL_CACHED, Some(false), headline),
         }
+    }
+
+    fn evaluation_passed(&self, headline: &Finding) -> Option<Condition> {
+        Some(match self.evaluation.as_ref()? {
+            Evaluated::Awaited => verdict(EVALUATION_PASSED, None, headline),
+            Evaluated::Verdict(passed, why) => verdict(EVALUATION_PASSED, Some(*passed), why),
+        })
     }
 
     fn workload_available(&self, headline: &Finding) -> Condition {
@@ -169,6 +200,20 @@ pub fn became(before: &[Condition], after: &[Condition], type_: &str) -> bool {
     holds(after, type_) && !holds(before, type_)
 }
 
+/// How long an object was not Ready that has become so: since its last time, or since it was made.
+pub fn time_to_ready(
+    before: &[Condition],
+    after: &[Condition],
+    created: Option<&Time>,
+) -> Option<std::time::Duration> {
+    let now = find(after, READY).filter(|_| became(before, after, READY))?;
+    let since = find(before, READY)
+        .map(|ready| &ready.last_transition_time)
+        .or(created)?;
+    let waited = now.last_transition_time.0.duration_since(since.0);
+    std::time::Duration::try_from(waited).ok()
+}
+
 /// Whether nothing is awaited and nothing is wrong.
 pub fn at_rest(conditions: &[Condition]) -> bool {
     holds(conditions, READY) && !holds(conditions, DEGRADED)
@@ -179,10 +224,13 @@ pub fn settled(conditions: &[Condition], generation: Option<i64>) -> bool {
     let of_generation = |condition: &&Condition| condition.observed_generation == generation;
     let workload = find(conditions, WORKLOAD_AVAILABLE).filter(of_generation);
     let model = find(conditions, MODEL_CACHED).filter(of_generation);
+    let evaluated = find(conditions, EVALUATION_PASSED).is_none_or(|condition| condition.status == "True");
+    let waited = find(conditions, READY)
+        .is_some_and(|condition| condition.reason == Reason::MaxDeployedReached.as_str());
     let lacked = find(conditions, DEGRADED).is_some_and(|condition| is_of_missing_kind(&condition.reason));
     let in_place = workload.is_some_and(|condition| condition.status != "Unknown")
         || model.is_some_and(|condition| condition.status == "True");
-    in_place && !lacked
+    in_place && evaluated && !waited && !lacked
 }
 
 /// The apiserver refuses longer messages.

@@ -21,6 +21,9 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// Longest wait after errors.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
+/// ModelDeployments of a namespace that are served at the same time, where nobody says another number.
+pub const MAX_DEPLOYED: usize = 10;
+
 /// What every reconcile may use.
 pub struct Context {
     /// The cluster.
@@ -29,6 +32,8 @@ pub struct Context {
     pub server_image: String,
     /// Whether pods that serve get the operator's own server image at once, and not with the next change of their spec.
     pub update_running_servers: bool,
+    /// ModelDeployments of a namespace that are served at the same time.
+    pub max_deployed: usize,
     /// Name of this process in Events and in the Lease.
     pub identity: String,
     /// What is counted.
@@ -58,6 +63,7 @@ impl Context {
             client,
             server_image,
             update_running_servers: false,
+            max_deployed: MAX_DEPLOYED,
             identity,
             metrics,
             children: Children::default(),

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crds::condition::{DEGRADED, MODEL_CACHED, READY};
+use crds::condition::{DEGRADED, EVALUATION_PASSED, MODEL_CACHED, PROGRESSING, READY, Reason};
 use governor::clock::MonotonicClock;
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
@@ -52,12 +52,17 @@ pub fn announcements(before: &[Condition], after: &[Condition], changes: &[Chang
     }
     told.extend(changes.iter().filter_map(rolled_out));
     told.extend(changes.iter().filter_map(repaired));
-    for (type_, reason) in [(MODEL_CACHED, "ModelCached"), (READY, "Ready")] {
+    for (type_, reason) in [
+        (MODEL_CACHED, "ModelCached"),
+        (EVALUATION_PASSED, "EvaluationPassed"),
+        (READY, "Ready"),
+    ] {
         if became(before, after, type_) {
             let message = find(after, type_).map(|condition| condition.message.clone());
             told.push(normal(reason, message.unwrap_or_default()));
         }
     }
+    told.extend(begun(before, after));
     if let Some(wrong) = find(after, DEGRADED).filter(|condition| condition.status == "True") {
         let known =
             find(before, DEGRADED).is_some_and(|old| old.status == "True" && old.reason == wrong.reason);
@@ -70,6 +75,17 @@ pub fn announcements(before: &[Condition], after: &[Condition], changes: &[Chang
         }
     }
     told
+}
+
+/// The step that has begun, where it is another than before: that the model is fetched, evaluated or deployed.
+fn begun(before: &[Condition], after: &[Condition]) -> Option<Announcement> {
+    let step = find(after, PROGRESSING).filter(|condition| condition.status == "True")?;
+    let known =
+        find(before, PROGRESSING).is_some_and(|old| old.status == "True" && old.reason == step.reason);
+    // A rollout has an Event of its own, which says how pods are replaced; more or fewer of them are none.
+    let rolls = step.reason == Reason::RollingOut.as_str();
+    let told = if rolls { "Deploying" } else { &step.reason };
+    (!known).then(|| normal(told, step.message.clone()))
 }
 
 fn normal(reason: &str, note: String) -> Announcement {

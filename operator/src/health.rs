@@ -4,6 +4,7 @@
 //! root cause first. Pure. It does not say what follows for the status: `conditions` and each kind's `status` do.
 
 pub mod claims;
+pub mod evaluation;
 pub mod lacks;
 pub mod nodes;
 pub mod pods;

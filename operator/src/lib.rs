@@ -13,6 +13,7 @@
 //! | [`transcription_service`], [`model_deployment`] | one folder a kind: `fetch`, `plan`, `build`, `status` |
 //! | [`workload`] | pure builders of the children, from a [`workload::WorkloadPlan`] |
 //! | [`watches`], [`children`] | which children are watched, and what is known of them |
+//! | [`accepted`] | pure: the model that a ModelDeployment lets be served |
 //! | [`observe`] | reads what a reconcile needs to know of the cluster |
 //! | [`kinds`], [`prometheus_operator`], [`scalers`], [`cert_manager`], [`gateway_api`] | which kinds of other projects the cluster has, and what Parlance sets in them |
 //! | [`resources`], [`apply`], [`drift`] | the children as one set, and the only place that writes them |
@@ -25,6 +26,7 @@
 //! The two kinds never import each other; `plan`, `build`, `health`, `conditions` and the pure half of `status` hold no
 //! `async` and no client.
 
+pub mod accepted;
 pub mod apply;
 pub mod cert_manager;
 pub mod children;

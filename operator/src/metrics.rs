@@ -55,6 +55,8 @@ pub struct Metrics {
     running: Gauge,
     waiting: Gauge,
     fetches: Durations,
+    evaluations: Durations,
+    to_ready: Durations,
     patches: Family<KindLabel, Counter>,
     leader: Gauge,
     last_reconcile: Seconds,
@@ -75,6 +77,8 @@ impl Default for Metrics {
             running: Gauge::default(),
             waiting: Gauge::default(),
             fetches: Family::new_with_constructor(fetch),
+            evaluations: Family::new_with_constructor(fetch),
+            to_ready: Family::new_with_constructor(fetch),
             patches: Family::default(),
             leader: Gauge::default(),
             last_reconcile: Gauge::default(),
@@ -96,6 +100,8 @@ impl Metrics {
             running,
             waiting,
             fetches,
+            evaluations,
+            to_ready,
             patches,
             leader,
             last_reconcile,
@@ -114,6 +120,10 @@ impl Metrics {
         r.register("reconciles_waiting", help, waiting.clone());
         let help = "Time that the container took which put a model on its volume and verified it";
         r.register("model_fetch_duration_seconds", help, fetches.clone());
+        let help = "Time that the container took which tried a model on samples";
+        r.register("model_evaluation_duration_seconds", help, evaluations.clone());
+        let help = "Time that objects were not Ready before they became so";
+        r.register("time_to_ready_seconds", help, to_ready.clone());
         let help = "Writes of child objects and statuses, by kind";
         r.register("patches", help, patches.clone());
         r.register("leader", "Whether this process holds the Lease", leader.clone());
@@ -173,6 +183,22 @@ impl Metrics {
             kind: kind.as_str().into(),
         };
         self.fetches.get_or_create(&label).observe(took.as_secs_f64());
+    }
+
+    /// The model of an object of this kind was tried on samples.
+    pub fn evaluated(&self, kind: Kind, took: Duration) {
+        let label = KindLabel {
+            kind: kind.as_str().into(),
+        };
+        self.evaluations.get_or_create(&label).observe(took.as_secs_f64());
+    }
+
+    /// An object of this kind has become Ready.
+    pub fn became_ready(&self, kind: Kind, after: Duration) {
+        let label = KindLabel {
+            kind: kind.as_str().into(),
+        };
+        self.to_ready.get_or_create(&label).observe(after.as_secs_f64());
     }
 
     /// One object of this kind was written.

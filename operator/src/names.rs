@@ -20,6 +20,11 @@ pub const PAUSED: &str = "parlance.dev/paused";
 /// Annotation on a verification Job: hash of what it verifies.
 pub const VERIFIES: &str = "parlance.dev/verifies";
 
+/// Annotation on a verification Job: folder that it puts the model into. Without it that is [`MODEL_FOLDER`].
+pub const FOLDER: &str = "parlance.dev/folder";
+/// Annotation on an evaluation Job: hash of the model and of how it is evaluated.
+pub const EVALUATES: &str = "parlance.dev/evaluates";
+
 /// Label: kind of the object that a child belongs to.
 pub const KIND: &str = "parlance.dev/kind";
 /// Label: name of the object that a child belongs to.
@@ -52,6 +57,11 @@ pub const GRPC_SERVICES: [&str; 4] = [
 pub const SERVER_CONTAINER: &str = "server";
 /// Name of the container that puts the model in place and verifies it.
 pub const MODEL_CONTAINER: &str = "model";
+/// Name of the container that tries the model on samples.
+pub const EVALUATION_CONTAINER: &str = "evaluation";
+
+/// Folder of the model on a TranscriptionService's own volume, and of the first one on a ModelDeployment's.
+pub const MODEL_FOLDER: &str = "model";
 
 /// A kind of the group `parlance.dev`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -228,6 +238,17 @@ pub fn tls_secret(deployment: &str) -> String {
 /// Name of the Ingress that leads to the port of gRPC.
 pub fn grpc_ingress(deployment: &str) -> String {
     format!("{deployment}-grpc")
+}
+
+/// Name of the Job that tries a model on samples: another one for another template.
+pub fn evaluation_job(model: &str, template_hash: &str) -> String {
+    format!("{model}-eval-{}", template_hash.get(..8).unwrap_or(template_hash))
+}
+
+/// Folder on a ModelDeployment's volume for the model of a source: another one for another source, so that the volume holds the
+/// model that is served beside the one that is to take its place.
+pub fn model_folder(source: &str) -> String {
+    format!("{MODEL_FOLDER}-{}", &hash(source.as_bytes())[..16])
 }
 
 /// Value of the label [`CLAIM`]: the claim's name, or a hash where the name is too long for a label.

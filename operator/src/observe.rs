@@ -156,6 +156,15 @@ where
         .await
 }
 
+/// All objects of a kind in a namespace.
+pub async fn all<K>(client: &Client, namespace: &str) -> Result<Vec<K>, kube::Error>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let api = Api::<K>::namespaced(client.clone(), namespace);
+    Ok(api.list(&ListParams::default()).await?.items)
+}
+
 /// Uids of the objects whose warnings may tell why they do not get on.
 fn stuck(observed: &Observed) -> Vec<String> {
     let claims = observed

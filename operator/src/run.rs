@@ -133,6 +133,7 @@ async fn work(
         config.concurrency.into(),
     );
     context.update_running_servers = config.update_running_servers;
+    context.max_deployed = config.max_deployed;
     let controllers = controllers(Arc::new(context), &config.namespaces, config.concurrency, &stop);
     let finished = match &mut lead {
         Some(lead) => tokio::select! {
@@ -294,18 +295,32 @@ fn services(context: &Arc<Context>, scope: Option<&str>) -> Controller<Transcrip
 fn models(context: &Arc<Context>, scope: Option<&str>) -> Controller<ModelDeployment> {
     let client = &context.client;
     let models = controller(api::<ModelDeployment>(client, scope));
-    let by_claim = models.store();
-    models.watches(
-        api::<PersistentVolumeClaim>(client, scope),
-        watcher::Config::default(),
-        move |claim| {
-            referring(&by_claim, move |model| {
-                let source = model.spec.model.source.persistent_volume_claim.as_ref();
-                source.is_some_and(|source| source.claim_name == claim.name_any())
-                    && model.namespace() == claim.namespace()
-            })
-        },
-    )
+    let (by_claim, waiting) = (models.store(), models.store());
+    models
+        // One that is deleted, or is no longer served, makes room for one that waits.
+        .watches(
+            api::<ModelDeployment>(client, scope),
+            watcher::Config::default(),
+            move |changed| {
+                referring(&waiting, move |model| {
+                    let waits = model_deployment::status::waits_for_its_turn(model);
+                    waits
+                        && model.namespace() == changed.namespace()
+                        && model.name_any() != changed.name_any()
+                })
+            },
+        )
+        .watches(
+            api::<PersistentVolumeClaim>(client, scope),
+            watcher::Config::default(),
+            move |claim| {
+                referring(&by_claim, move |model| {
+                    let source = model.spec.model.source.persistent_volume_claim.as_ref();
+                    source.is_some_and(|source| source.claim_name == claim.name_any())
+                        && model.namespace() == claim.namespace()
+                })
+            },
+        )
 }
 
 /// The known objects that refer to another one.

@@ -33,7 +33,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crds::autoscaling::{Autoscaling, VerticalPodAutoscaler};
-use crds::model::ModelSource;
+use crds::model::{ImageSource, ModelSource};
 use crds::monitoring::{Monitoring, PodMonitor, PrometheusRule};
 use crds::placement::{Gpu, Placement};
 use crds::security::NetworkPolicy;
@@ -42,7 +42,7 @@ use k8s_openapi::api::core::v1::{LocalObjectReference, PodTemplateSpec, Resource
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::kinds::OptionalKind;
-use crate::names::Owner;
+use crate::names::{MODEL_FOLDER, Owner};
 use crate::observe::Observed;
 use crate::resources::{Prepared, Resources};
 use endpoint::EndpointPlan;
@@ -92,10 +92,14 @@ pub struct WorkloadPlan {
 /// A model on a volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelMount {
-    /// The claim.
-    pub claim: String,
+    /// The claim; none for a model in an image.
+    pub claim: Option<String>,
     /// What is on it.
     pub contents: Contents,
+    /// Folder that a model goes to which the first container brings.
+    pub folder: String,
+    /// Folder beside it with a model that is still served. The first container removes all other models.
+    pub keep: Option<String>,
     /// Digest that the model must have.
     pub digest: Option<String>,
     /// Whether the volume can be mounted on one node only, so that all pods must run there.
@@ -111,14 +115,42 @@ pub enum Contents {
     Remote(Remote),
     /// A model in this folder, which the first container verifies.
     Folder(String),
+    /// A model in an image, which is itself the volume. The first container verifies it.
+    Image(ImageSource),
 }
 
 impl Contents {
-    /// What a claim of ours is filled with from `source`; nothing when that is a claim itself.
+    /// What a claim of ours is filled with from `source`; nothing when that is a volume itself.
     pub fn cached(source: &ModelSource) -> Option<Contents> {
         let bundled = source.bundled.as_ref();
         let bundled = bundled.map(|bundled| Contents::Bundled(bundled.name.clone()));
         bundled.or_else(|| Remote::of(source).map(Contents::Remote))
+    }
+}
+
+impl ModelMount {
+    /// The model that this image holds.
+    pub fn of_image(image: &ImageSource, digest: Option<String>) -> ModelMount {
+        ModelMount {
+            claim: None,
+            contents: Contents::Image(image.clone()),
+            folder: MODEL_FOLDER.into(),
+            keep: None,
+            digest,
+            one_node: false,
+        }
+    }
+
+    /// The model in a folder of this claim.
+    pub fn in_folder(claim: &str, folder: &str, digest: Option<String>, one_node: bool) -> ModelMount {
+        ModelMount {
+            claim: Some(claim.into()),
+            contents: Contents::Folder(folder.into()),
+            folder: MODEL_FOLDER.into(),
+            keep: None,
+            digest,
+            one_node,
+        }
     }
 }
 

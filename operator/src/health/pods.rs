@@ -9,8 +9,8 @@ use k8s_openapi::api::core::v1::{
 };
 use kube::{Resource, ResourceExt};
 
-use super::{Finding, Symptoms, newest, newest_warning, report};
-use crate::names::MODEL_CONTAINER;
+use super::{Finding, Symptoms, evaluation, newest, newest_warning, report};
+use crate::names::{EVALUATION_CONTAINER, MODEL_CONTAINER};
 
 /// Whether the pod has a node.
 pub fn is_placed(pod: &Pod) -> bool {
@@ -85,6 +85,9 @@ fn unschedulable(pod: &Pod, symptoms: &Symptoms) -> Option<Finding> {
         );
         return Some(Finding::new(Reason::NoMatchingGpuNode, message));
     }
+    if let Some(finding) = evaluation::samples_missing(pod, text) {
+        return Some(finding);
+    }
     let message = format!("no node takes pod {}: {text}", pod.name_any());
     Some(Finding::new(Reason::Unschedulable, message))
 }
@@ -103,6 +106,9 @@ fn volumes(pod: &Pod, symptoms: &Symptoms) -> Option<Finding> {
     }
     let warning = newest_warning(symptoms.warnings, uid.as_deref())?;
     let text = warning.message.as_deref().unwrap_or("no message").trim();
+    if let Some(finding) = evaluation::samples_missing(pod, text) {
+        return Some(finding);
+    }
     let message = match warning.reason.as_deref() {
         Some("FailedMount" | "FailedAttachVolume" | "FailedMapVolume") => {
             format!("pod {} cannot mount its volume: {text}", pod.name_any())
@@ -132,7 +138,7 @@ fn container_finding(pod: &Pod, container: &ContainerStatus) -> Option<Finding> 
     if let Some(finding) = state
         .waiting
         .as_ref()
-        .and_then(|waiting| waiting_finding(container, waiting))
+        .and_then(|waiting| waiting_finding(pod, container, waiting))
     {
         return Some(finding);
     }
@@ -149,7 +155,11 @@ fn container_finding(pod: &Pod, container: &ContainerStatus) -> Option<Finding> 
     Some(ended_finding(pod, container, &ended))
 }
 
-fn waiting_finding(container: &ContainerStatus, waiting: &ContainerStateWaiting) -> Option<Finding> {
+fn waiting_finding(
+    pod: &Pod,
+    container: &ContainerStatus,
+    waiting: &ContainerStateWaiting,
+) -> Option<Finding> {
     let text = waiting
         .message
         .as_deref()
@@ -165,10 +175,15 @@ fn waiting_finding(container: &ContainerStatus, waiting: &ContainerStateWaiting)
         | "ImageInspectError"
         | "SignatureValidationFailed" => Some(Finding::new(
             Reason::ImagePullFailed,
-            format!(
-                "image {} cannot be pulled: {text}; check image and imagePullSecrets",
-                container.image
-            ),
+            match image_volume(pod).filter(|reference| text.contains(*reference)) {
+                Some(model) => format!(
+                    "the model's image {model} cannot be mounted: {text}; check source.image and imagePullSecrets"
+                ),
+                None => format!(
+                    "image {} cannot be pulled: {text}; check image and imagePullSecrets",
+                    container.image
+                ),
+            },
         )),
         "CreateContainerConfigError" if container.name == MODEL_CONTAINER => Some(Finding::new(
             Reason::ContainerCreationFailed,
@@ -182,6 +197,13 @@ fn waiting_finding(container: &ContainerStatus, waiting: &ContainerStateWaiting)
         )),
         _ => None,
     }
+}
+
+/// The image that is mounted as a volume. What is wrong with it, the kubelet says of the containers.
+fn image_volume(pod: &Pod) -> Option<&str> {
+    let volumes = pod.spec.as_ref()?.volumes.as_ref()?;
+    let mut images = volumes.iter().filter_map(|volume| volume.image.as_ref());
+    images.find_map(|image| image.reference.as_deref())
 }
 
 fn ended_finding(pod: &Pod, container: &ContainerStatus, ended: &ContainerStateTerminated) -> Finding {
@@ -198,6 +220,9 @@ fn ended_finding(pod: &Pod, container: &ContainerStatus, ended: &ContainerStateT
     }
     if container.name == MODEL_CONTAINER {
         return report::failure(ended);
+    }
+    if container.name == EVALUATION_CONTAINER {
+        return evaluation::failure(ended);
     }
     let text = ended
         .message

@@ -73,6 +73,26 @@ fn an_image_that_cannot_be_pulled_in_each_of_its_words() {
 }
 
 #[test]
+fn a_models_image_that_cannot_be_mounted_is_told_and_not_the_servers() {
+    let text = "Container image \"models/nano:1\" is not present with pull policy of Never";
+    let mut pod = pod(json!({"containerStatuses": [container(
+        "server",
+        json!({"waiting": {"reason": "ErrImageNeverPull", "message": text}}),
+        json!({}),
+    )]}));
+    let volume = json!({"name": "model", "image": {"reference": "models/nano:1"}});
+    pod.spec.get_or_insert_default().volumes = Some(vec![serde_json::from_value(volume).unwrap()]);
+    let found = only(findings(&Symptoms {
+        pods: vec![&pod],
+        ..Symptoms::default()
+    }));
+    let expected = format!(
+        "the model's image models/nano:1 cannot be mounted: {text}; check source.image and imagePullSecrets"
+    );
+    assert_eq!(found, (Reason::ImagePullFailed, expected));
+}
+
+#[test]
 fn a_container_that_cannot_be_created() {
     let waiting =
         json!({"waiting": {"reason": "CreateContainerConfigError", "message": "secret \"keys\" not found"}});

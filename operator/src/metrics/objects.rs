@@ -92,7 +92,14 @@ impl Objects {
         self.phases.clear();
         self.conditions.clear();
         let kind = Kind::TranscriptionService;
-        for phase in [S::Pending, S::Deploying, S::Ready, S::Degraded, S::Failed] {
+        for phase in [
+            S::Pending,
+            S::Deploying,
+            S::Ready,
+            S::Idle,
+            S::Degraded,
+            S::Failed,
+        ] {
             self.count(kind, format!("{phase:?}"), 0);
         }
         let stores = self.stores();
@@ -105,9 +112,11 @@ impl Objects {
         for phase in [
             M::Pending,
             M::Downloading,
+            M::Evaluating,
             M::Available,
             M::Deploying,
             M::Deployed,
+            M::Idle,
             M::Failed,
         ] {
             self.count(kind, format!("{phase:?}"), 0);

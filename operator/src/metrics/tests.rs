@@ -22,6 +22,8 @@ fn everything() -> Metrics {
     metrics.reconciled(Kind::TranscriptionService, Instant::now(), "ok");
     metrics.failed(Kind::ModelDeployment, "api");
     metrics.fetched(Kind::ModelDeployment, Duration::from_secs(3));
+    metrics.evaluated(Kind::ModelDeployment, Duration::from_secs(3));
+    metrics.became_ready(Kind::ModelDeployment, Duration::from_secs(9));
     metrics.wrote("Deployment");
     metrics.leads(true);
     let (reader, mut writer) = store();

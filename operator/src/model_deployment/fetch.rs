@@ -16,6 +16,8 @@ pub struct Fetched {
     pub observed: Observed,
     /// The claim that the source names.
     pub claim: Option<PersistentVolumeClaim>,
+    /// The ModelDeployments of its namespace: read before it is deployed.
+    pub models: Vec<ModelDeployment>,
 }
 
 /// Reads the cluster.
@@ -34,5 +36,14 @@ pub async fn fetch(
         Some(source) => observe::get(&context.client, &owner.namespace, &source.claim_name).await?,
         None => None,
     };
-    Ok(Fetched { observed, claim })
+    let deployed = !observed.children.deployments.is_empty();
+    let models = match &model.spec.serving {
+        Some(_) if !deployed => observe::all(&context.client, &owner.namespace).await?,
+        _ => Vec::new(),
+    };
+    Ok(Fetched {
+        observed,
+        claim,
+        models,
+    })
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crds::ModelDeployment;
 use crds::condition::MODEL_CACHED;
+use crds::model_deployment::ModelDeploymentStatus;
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 
@@ -20,7 +21,7 @@ use crate::conditions;
 use crate::context::Context;
 use crate::downloads;
 pub use crate::error::Error;
-use crate::health::report;
+use crate::health::{evaluation, report};
 use crate::images;
 use crate::names::{Kind, Owner, PAUSED};
 use crate::observe::gpu_nodes;
@@ -101,6 +102,19 @@ async fn look_after(model: &ModelDeployment, context: &Context) -> Result<Action
     {
         context.metrics.fetched(KIND, took);
     }
+    if let Some(after) = conditions::time_to_ready(
+        status::conditions(model),
+        &next.conditions,
+        model.meta().creation_timestamp.as_ref(),
+    ) {
+        context.metrics.became_ready(KIND, after);
+    }
+    let known = |status: Option<&ModelDeploymentStatus>| Some(status?.evaluation.as_ref()?.of.clone());
+    if known(Some(&next)).is_some_and(|of| known(model.status.as_ref()) != Some(of))
+        && let Some(took) = evaluation::time(&fetched.observed.pods)
+    {
+        context.metrics.evaluated(KIND, took);
+    }
     outcome.into_result()?;
     context.succeeded(&owner);
     // Watches tell of most changes; nodes, StorageClasses, warnings and missing kinds are looked up again while something is awaited.
@@ -120,14 +134,15 @@ async fn decide(
     context: &Context,
 ) -> Result<Result<Plan, plan::Error>, kube::Error> {
     fetched.observed.keeps_images = status::is_of_this_spec(model) && !context.update_running_servers;
-    let plan = plan::plan(model, owner, fetched, &context.server_image);
+    let (image, limit) = (&context.server_image, context.max_deployed);
+    let plan = plan::plan(model, owner, fetched, image, limit);
     let observed = &fetched.observed;
     if let Ok(first) = &plan
         && let Some(workload) = &first.workload
         && rollout::is_due(workload, observed)
     {
         fetched.observed.gpu_nodes = gpu_nodes(&context.client, workload, &observed.pods).await?;
-        return Ok(plan::plan(model, owner, fetched, &context.server_image));
+        return Ok(plan::plan(model, owner, fetched, image, limit));
     }
     Ok(plan)
 }

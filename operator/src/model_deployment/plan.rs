@@ -2,6 +2,9 @@
 //!
 //! In: the object and what was fetched. Out: a [`Plan`] in which nothing is left to decide, or why there can be none. Pure.
 
+pub mod evaluation;
+pub mod turn;
+
 use crds::ModelDeployment;
 use crds::condition::{MODEL_CACHED, Reason};
 use crds::serving::Serving;
@@ -10,25 +13,35 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
 use super::fetch::Fetched;
+use crate::accepted::{self, Accepted};
 use crate::conditions;
 use crate::health::{Finding, ModelReport, report};
-use crate::names::{self, Owner, VERIFIES, model_child};
+use crate::names::{self, FOLDER, MODEL_FOLDER, Owner, VERIFIES, model_child, model_folder};
 use crate::workload::claim::{self, ClaimPlan};
 use crate::workload::settings::{self, SpecError, usual_cache_size};
 use crate::workload::{Contents, Image, ModelMount, WorkloadPlan};
+use evaluation::EvaluationPlan;
 
 /// What the model needs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// The claim that keeps it, unless its source is a claim itself.
+    /// The claim that keeps it, unless its source is a volume itself.
     pub cache: Option<ClaimPlan>,
     /// The Job that puts it there and verifies it.
     pub job: JobPlan,
     /// What that Job found, once it has.
     pub verified: Option<ModelReport>,
-    /// The pods that serve it, once it is verified and if the spec asks for them.
+    /// The gate before that is served, if the spec asks for one and it is verified.
+    pub evaluation: Option<EvaluationPlan>,
+    /// Whether that is verified, and good enough where it is asked.
+    pub good: bool,
+    /// The model that may be served: that one if it is good, else the one before it.
+    pub accepted: Option<Accepted>,
+    /// The pods that serve it, if the spec asks for them.
     pub workload: Option<WorkloadPlan>,
-    /// Whether the pods that serve an earlier model stay until this one is verified.
+    /// Why there are none although the spec asks for them and the model is good.
+    pub waits: Option<Finding>,
+    /// Whether the pods that serve an earlier model stay as they are.
     pub keep_serving: bool,
 }
 
@@ -72,20 +85,47 @@ impl From<&Error> for Finding {
     }
 }
 
-/// Decides.
+/// Decides. At most `max_deployed` models of a namespace are served.
 pub fn plan(
     model: &ModelDeployment,
     owner: &Owner,
     fetched: &Fetched,
     default_image: &str,
+    max_deployed: usize,
 ) -> Result<Plan, Error> {
     let usual = Serving::default();
     let serving = model.spec.serving.as_ref();
-    let (cache, mount) = mount(model, owner, serving.unwrap_or(&usual), fetched)?;
+    let (cache, mut mount) = mount(model, owner, serving.unwrap_or(&usual), fetched)?;
     let image = settings::image(serving.unwrap_or(&usual), default_image);
+    let before = accepted::of(model);
+    put_beside(&mut mount, &image, before.as_ref());
     let verifies = verifies(&mount, &image);
-    let done = done(&fetched.observed.children.jobs, owner, &verifies);
+    let jobs = &fetched.observed.children.jobs;
+    let done = done(jobs, owner, VERIFIES, &verifies);
     let verified = done.and_then(|job| found(model, job, &fetched.observed.pods));
+    let candidate = done.zip(verified.clone()).map(|(job, report)| {
+        let folder = job.annotations().get(FOLDER).map_or(MODEL_FOLDER, String::as_str);
+        let location = accepted::location(
+            &mount,
+            folder,
+            &names::hash(what(&mount.contents, &image).as_bytes())[..16],
+        );
+        Accepted { report, location }
+    });
+    let evaluation = match (&model.spec.evaluation, &candidate) {
+        (Some(asked), Some(candidate)) => {
+            let with = (owner, &image, mount.one_node);
+            Some(evaluation::plan(model, asked, candidate, fetched, with)?)
+        }
+        _ => None,
+    };
+    let asked = model.spec.evaluation.is_some();
+    let passed = evaluation.as_ref().and_then(EvaluationPlan::passed);
+    let good = candidate.is_some() && (!asked || passed == Some(true));
+    let accepted = match candidate {
+        Some(candidate) if good => Some(candidate.or_as_before(before, &mount)),
+        _ => before,
+    };
     let job = JobPlan {
         owner: owner.clone(),
         mount: mount.clone(),
@@ -97,19 +137,27 @@ pub fn plan(
         done_as: done.map(ResourceExt::name_any),
         again: done.is_some() && verified.is_none(),
     };
+    let name = model_child(&owner.name);
+    let deployments = &fetched.observed.children.deployments;
+    let live = deployments.iter().find(|one| one.name_any() == name);
+    // A model that waits for its verdict or has failed leaves the pods of the one before as the spec asks for them, where those
+    // can be told; while a model is fetched nothing of them changes.
+    let runs = |accepted: &Accepted| live.is_some_and(|live| accepted::runs(live, &accepted.report.digest));
+    let as_before = verified.is_some()
+        && match &accepted {
+            Some(before) => before.claim() == mount.claim.as_deref() && (live.is_none() || runs(before)),
+            None => live.is_none(),
+        };
+    let starts = accepted
+        .as_ref()
+        .filter(|accepted| good || (as_before && runs(accepted)));
     // The pods are planned even before the model is verified, so that a spec that cannot be followed is told at once.
     let workload = match serving {
         Some(serving) => {
-            let folder = match &mount.contents {
-                Contents::Bundled(_) | Contents::Remote(_) => "model".to_string(),
-                Contents::Folder(folder) => folder.clone(),
+            let served = match &accepted {
+                Some(accepted) => accepted.mount(mount.one_node),
+                None => mount,
             };
-            let served = ModelMount {
-                contents: Contents::Folder(folder),
-                digest: verified.as_ref().map(|report| report.digest.clone()),
-                ..mount
-            };
-            let name = model_child(&owner.name);
             let workload =
                 WorkloadPlan::new(owner, name, owner.name.clone(), served, serving, default_image)?;
             let workload = workload.with_kinds(&fetched.observed.offered)?;
@@ -117,13 +165,62 @@ pub fn plan(
         }
         None => None,
     };
+    let workload = workload.filter(|_| starts.is_some());
+    let waits = match (&workload, live) {
+        (Some(_), None) => turn::waits(model, &fetched.models, max_deployed),
+        _ => None,
+    };
     Ok(Plan {
         cache,
         job,
-        keep_serving: verified.is_none(),
-        workload: workload.filter(|_| verified.is_some()),
         verified,
+        evaluation,
+        good,
+        accepted,
+        keep_serving: !good && !as_before,
+        workload: workload.filter(|_| waits.is_none()),
+        waits,
     })
+}
+
+impl Accepted {
+    /// This model where it is; or where it was before, when its bytes are the same and still there: no pod has to move.
+    fn or_as_before(self, before: Option<Accepted>, mount: &ModelMount) -> Accepted {
+        let cached = matches!(mount.contents, Contents::Bundled(_) | Contents::Remote(_));
+        let stays = before.filter(|before| {
+            cached && before.report.digest == self.report.digest && before.claim() == mount.claim.as_deref()
+        });
+        match stays {
+            Some(Accepted { location, .. }) => Accepted { location, ..self },
+            None => self,
+        }
+    }
+}
+
+/// A model that is brought goes beside the one that is served, so that this one can be served until it is good. The first one, and
+/// the one that is served when it is looked at again, have their own place.
+fn put_beside(mount: &mut ModelMount, image: &Image, before: Option<&Accepted>) {
+    if !matches!(mount.contents, Contents::Bundled(_) | Contents::Remote(_)) {
+        return;
+    }
+    let served = before.filter(|before| before.claim() == mount.claim.as_deref());
+    let Some((served, folder)) = served.and_then(|served| Some((served, served.folder()?))) else {
+        return;
+    };
+    let what = what(&mount.contents, image);
+    let same_source = served.location.of.as_deref() == Some(&names::hash(what.as_bytes())[..16]);
+    let pin = mount.digest.as_deref();
+    mount.folder = match pin {
+        // What is served is what is asked for; it is looked at where it is.
+        Some(pin) if pin == served.report.digest => folder.into(),
+        None if same_source => folder.into(),
+        Some(pin) if same_source => model_folder(&format!("{what} as {pin}")),
+        _ => model_folder(&what),
+    };
+    if mount.folder == folder && pin.is_some_and(|pin| pin != served.report.digest) {
+        mount.folder = model_folder(&format!("{what} instead of {folder}"));
+    }
+    mount.keep = Some(folder.into());
 }
 
 fn mount(
@@ -141,12 +238,17 @@ fn mount(
         let usual = usual_cache_size(serving.profile);
         let cache = ClaimPlan::new(owner, name.clone(), spec.cache.as_ref(), usual, live)?;
         let mount = ModelMount {
-            claim: name,
+            claim: Some(name),
             contents,
+            folder: MODEL_FOLDER.into(),
+            keep: None,
             digest,
             one_node: cache.one_node(),
         };
         return Ok((Some(cache), mount));
+    }
+    if let Some(image) = &spec.source.image {
+        return Ok((None, ModelMount::of_image(image, digest)));
     }
     let source = spec
         .source
@@ -155,29 +257,30 @@ fn mount(
         .ok_or(SpecError::NoSource)?;
     let missing = || Error::ClaimNotFound(source.claim_name.clone());
     let live = fetched.claim.as_ref().ok_or_else(missing)?;
-    let mount = ModelMount {
-        claim: source.claim_name.clone(),
-        contents: Contents::Folder(source.path.clone()),
-        digest,
-        one_node: claim::one_node(live),
-    };
+    let mount = ModelMount::in_folder(&source.claim_name, &source.path, digest, claim::one_node(live));
     Ok((None, mount))
 }
 
 /// What a Job verifies: another claim, folder, source or pin is another thing, and so is a model of another image. The image
 /// that merely downloads it or looks at a claim is not, and neither is another token.
 fn verifies(mount: &ModelMount, image: &Image) -> String {
-    let what = match &mount.contents {
+    let what = what(&mount.contents, image);
+    let pin = mount.digest.as_deref().unwrap_or("any digest");
+    let claim = mount.claim.as_deref().unwrap_or("no claim");
+    names::hash(format!("{what} on {claim} as {pin}").as_bytes())[..16].to_string()
+}
+
+fn what(contents: &Contents, image: &Image) -> String {
+    match contents {
         Contents::Bundled(name) => format!("bundled {name} of {}", image.reference),
         Contents::Remote(remote) => format!("download {}", remote.flags.join(" ")),
         Contents::Folder(folder) => format!("folder {folder}"),
-    };
-    let pin = mount.digest.as_deref().unwrap_or("any digest");
-    names::hash(format!("{what} on {} as {pin}", mount.claim).as_bytes())[..16].to_string()
+        Contents::Image(source) => format!("folder {} of image {}", source.path, source.reference),
+    }
 }
 
-/// The Job that has verified it. One of an earlier object of this name does not count: it is about to go.
-fn done<'a>(jobs: &'a [Job], owner: &Owner, verifies: &str) -> Option<&'a Job> {
+/// The Job that has done what this annotation says. One of an earlier object of this name does not count: it is about to go.
+fn done<'a>(jobs: &'a [Job], owner: &Owner, annotation: &str, value: &str) -> Option<&'a Job> {
     let complete = |job: &&Job| {
         let conditions = job
             .status
@@ -195,21 +298,37 @@ fn done<'a>(jobs: &'a [Job], owner: &Owner, verifies: &str) -> Option<&'a Job> {
             .any(|reference| reference.uid == owner.uid);
         ours && job
             .annotations()
-            .get(VERIFIES)
-            .is_some_and(|value| value == verifies)
+            .get(annotation)
+            .is_some_and(|found| found == value)
     };
     jobs.iter().filter(same).find(complete)
 }
 
+/// The pods of a Job.
+fn of_job<'a>(pods: &'a [Pod], job: &str) -> impl Iterator<Item = &'a Pod> {
+    pods.iter().filter(move |pod| {
+        pod.labels()
+            .get("batch.kubernetes.io/job-name")
+            .is_some_and(|name| name == job)
+    })
+}
+
 /// What it found: by its pod, or by the status when the pod is gone.
 fn found(model: &ModelDeployment, job: &Job, pods: &[Pod]) -> Option<ModelReport> {
-    let name = job.name_any();
-    let of_job = |pod: &&Pod| pod.labels().get("batch.kubernetes.io/job-name") == Some(&name);
-    report::verified(pods.iter().filter(of_job)).or_else(|| {
+    report::verified(of_job(pods, &job.name_any())).or_else(|| {
         let status = model
             .status
             .as_ref()
             .filter(|status| conditions::holds(&status.conditions, MODEL_CACHED))?;
+        if let Some(candidate) = status.candidate.clone() {
+            return Some(ModelReport {
+                digest: candidate.digest,
+                size_bytes: candidate.size_bytes,
+                files: candidate.files,
+                source: candidate.source,
+                resolved_revision: candidate.revision,
+            });
+        }
         Some(ModelReport {
             digest: status.digest.clone()?,
             size_bytes: status.size_bytes?,

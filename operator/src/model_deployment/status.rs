@@ -4,8 +4,8 @@
 //! and `now` is pure.
 
 use crds::ModelDeployment;
-use crds::condition::{MODEL_CACHED, Reason};
-use crds::model_deployment::{ModelDeploymentStatus, ModelPhase};
+use crds::condition::{MODEL_CACHED, READY, Reason};
+use crds::model_deployment::{Candidate, ModelDeploymentStatus, ModelPhase};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
@@ -15,11 +15,11 @@ use super::KIND;
 use super::fetch::Fetched;
 use super::plan::{self, Plan};
 use crate::apply::{self, Change};
-use crate::conditions::{self, State};
+use crate::conditions::{self, Evaluated, State};
 use crate::context::Context;
 use crate::health::lacks::{lacks, split};
-use crate::health::{self, Finding, Rollout, Symptoms};
-use crate::names::{COMPONENT, Owner, model_child};
+use crate::health::{self, Finding, Rollout, Symptoms, evaluation};
+use crate::names::{COMPONENT, EVALUATES, Owner, VERIFIES, model_child};
 use crate::publish::{self, Transition};
 use crate::resources::{Applied, Resources};
 use crate::workload::service::{endpoint, hosts};
@@ -83,6 +83,12 @@ pub fn is_of_this_spec(model: &ModelDeployment) -> bool {
     status.is_some_and(|status| status.observed_generation == model.metadata.generation)
 }
 
+/// Whether the model waits because as many are deployed as the operator allows.
+pub fn waits_for_its_turn(model: &ModelDeployment) -> bool {
+    conditions::find(conditions(model), READY)
+        .is_some_and(|ready| ready.reason == Reason::MaxDeployedReached.as_str())
+}
+
 /// The time, for conditions.
 pub fn now() -> Time {
     Time(Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default())
@@ -107,20 +113,30 @@ pub fn status(
         Outcome::Applied { applied, .. } if !applied.keep_serving => hosts(applied),
         _ => hosts(&fetched.observed.children),
     };
-    let report = outcome.plan().and_then(|plan| plan.verified.as_ref());
+    let plan = outcome.plan();
+    let accepted = plan.and_then(|plan| plan.accepted.as_ref());
+    let report = accepted.map(|accepted| &accepted.report);
+    let verified = plan.is_some_and(|plan| plan.verified.is_some());
     let rollout = state.rollout.clone().unwrap_or_default();
     ModelDeploymentStatus {
         observed_generation: model.meta().generation,
         phase: Some(phase(&state, serves)),
         message: Some(state.message()),
         conditions: state.conditions(conditions(model), model.meta().generation, &now),
-        download: fetched.observed.download.clone().filter(|_| report.is_none()),
-        // What was verified before is told until something newer is: it may still be served.
+        download: fetched.observed.download.clone().filter(|_| !verified),
+        // What was accepted before is told until something newer is: it may still be served.
         digest: report.map(|report| report.digest.clone()).or(before.digest),
+        location: accepted
+            .map(|accepted| accepted.location.clone())
+            .or(before.location),
         source: report.map_or(before.source, |report| report.source.clone()),
         revision: report.map_or(before.revision, |report| report.resolved_revision.clone()),
         size_bytes: report.map(|report| report.size_bytes).or(before.size_bytes),
         files: report.map(|report| report.files).or(before.files),
+        candidate: plan.map_or(before.candidate, candidate),
+        evaluation: plan.map_or(before.evaluation, |plan| {
+            plan.evaluation.as_ref()?.outcome.clone()
+        }),
         endpoint: services
             .iter()
             .find(|one| one.name_any() == model_child(&owner.name))
@@ -129,6 +145,35 @@ pub fn status(
         ready_replicas: rollout.ready,
         selector: serves.then(|| owner.scale_selector()),
     }
+}
+
+/// The model that waits for its verdict or was not good enough, unless it is the one that is served.
+fn candidate(plan: &Plan) -> Option<Candidate> {
+    let verified = plan.verified.as_ref().filter(|_| !plan.good)?;
+    let served = plan.accepted.as_ref().map(|accepted| &accepted.report.digest);
+    (served != Some(&verified.digest)).then(|| Candidate {
+        digest: verified.digest.clone(),
+        size_bytes: verified.size_bytes,
+        files: verified.files,
+        source: verified.source.clone(),
+        revision: verified.resolved_revision.clone(),
+    })
+}
+
+/// What came of the evaluation, where one is asked for.
+fn evaluated(model: &ModelDeployment, plan: Option<&Plan>) -> Option<Evaluated> {
+    model.spec.evaluation.as_ref()?;
+    let known = model
+        .status
+        .as_ref()
+        .and_then(|status| status.evaluation.as_ref());
+    let outcome = match plan {
+        Some(plan) => plan.evaluation.as_ref().and_then(|plan| plan.outcome.as_ref()),
+        None => known,
+    };
+    Some(outcome.map_or(Evaluated::Awaited, |outcome| {
+        Evaluated::Verdict(outcome.passed, evaluation::verdict(outcome))
+    }))
 }
 
 fn state(model: &ModelDeployment, fetched: &Fetched, outcome: &Outcome, owner: &Owner) -> State {
@@ -159,16 +204,26 @@ fn state(model: &ModelDeployment, fetched: &Fetched, outcome: &Outcome, owner: &
         .unwrap_or_default();
     let (causes, lacks) = split(lacks, rollout.as_ref());
     findings.extend(causes);
+    let evaluated = evaluated(model, outcome.plan());
+    if let Some(Evaluated::Verdict(false, why)) = &evaluated {
+        findings.push(why.clone());
+    }
     findings.extend(health::findings(&symptoms(model, fetched, outcome, deployment)));
     let digest = match outcome.plan() {
         Some(plan) => plan.verified.as_ref().map(|report| report.digest.clone()),
         None => known_digest(model),
     };
+    let waits = outcome.plan().and_then(|plan| plan.waits.clone());
     let awaited = match (&digest, &rollout) {
         (None, _) => Some(Finding::new(
             Reason::FetchingModel,
             "the model is being put on its volume and verified",
         )),
+        (Some(_), _) if evaluated == Some(Evaluated::Awaited) => Some(Finding::new(
+            Reason::Evaluating,
+            "the model is being tried on the samples of its evaluation",
+        )),
+        (Some(_), _) if waits.is_some() => waits,
         (Some(_), Some(rollout)) if !rollout.complete => {
             Some(Finding::new(Reason::RollingOut, rollout.sentence()))
         }
@@ -186,6 +241,7 @@ fn state(model: &ModelDeployment, fetched: &Fetched, outcome: &Outcome, owner: &
         lacks,
         awaited,
         digest,
+        evaluation: evaluated,
         rollout,
         good_news,
     }
@@ -196,10 +252,14 @@ fn known_digest(model: &ModelDeployment) -> Option<String> {
         .status
         .as_ref()
         .filter(|status| conditions::holds(&status.conditions, MODEL_CACHED))?;
-    status.digest.clone()
+    let candidate = status
+        .candidate
+        .as_ref()
+        .map(|candidate| candidate.digest.clone());
+    candidate.or_else(|| status.digest.clone())
 }
 
-/// The pods of the Job count until it is done, those that serve do always.
+/// The pods of a Job count until it is done, those that serve do always.
 fn symptoms<'a>(
     model: &'a ModelDeployment,
     fetched: &'a Fetched,
@@ -207,9 +267,12 @@ fn symptoms<'a>(
     deployment: Option<&'a Deployment>,
 ) -> Symptoms<'a> {
     let observed = &fetched.observed;
-    let verified = outcome.plan().is_some_and(|plan| plan.verified.is_some());
+    let undone = outcome.plan().and_then(undone);
     let job = match outcome {
-        Outcome::Applied { applied, .. } => applied.jobs.first().filter(|_| !verified),
+        Outcome::Applied { applied, .. } => applied
+            .jobs
+            .iter()
+            .find(|job| undone.is_some_and(|annotation| job.annotations().contains_key(annotation))),
         _ => None,
     };
     let job_name = job.map(ResourceExt::name_any);
@@ -244,13 +307,28 @@ fn symptoms<'a>(
     }
 }
 
+/// The annotation of the Job that has something to do.
+fn undone(plan: &Plan) -> Option<&'static str> {
+    let tried = plan
+        .evaluation
+        .as_ref()
+        .is_none_or(|evaluation| evaluation.outcome.is_some());
+    match (&plan.verified, tried) {
+        (None, _) => Some(VERIFIES),
+        (Some(_), false) => Some(EVALUATES),
+        (Some(_), true) => None,
+    }
+}
+
 fn phase(state: &State, serves: bool) -> ModelPhase {
     match () {
+        () if state.is_ready() && serves && state.is_idle() => ModelPhase::Idle,
         () if state.is_ready() && serves => ModelPhase::Deployed,
         () if state.is_ready() => ModelPhase::Available,
         () if state.waits_for_others() && !state.serves() => ModelPhase::Pending,
         () if !state.findings.is_empty() => ModelPhase::Failed,
         () if state.digest.is_none() => ModelPhase::Downloading,
+        () if state.evaluation == Some(Evaluated::Awaited) => ModelPhase::Evaluating,
         () => ModelPhase::Deploying,
     }
 }

@@ -5,8 +5,9 @@
 use crds::{ModelDeployment, TranscriptionService};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
+use crate::accepted;
 use crate::context::Context;
-use crate::names::{Owner, model_child};
+use crate::names::Owner;
 use crate::observe::{self, Observed};
 
 /// What was found.
@@ -44,12 +45,11 @@ pub async fn fetch(
 
 /// Name of the claim that holds the model and is not this service's own.
 pub fn source_claim(service: &TranscriptionService, model: Option<&ModelDeployment>) -> Option<String> {
-    let own = service.spec.model.as_ref();
-    let source = own
-        .or(model.map(|model| &model.spec.model))?
-        .source
-        .persistent_volume_claim
-        .as_ref();
-    let of_model = || model.map(|model| model_child(&model.metadata.name.clone().unwrap_or_default()));
-    source.map(|source| source.claim_name.clone()).or_else(of_model)
+    match &service.spec.model {
+        Some(own) => {
+            let source = own.source.persistent_volume_claim.as_ref();
+            source.map(|source| source.claim_name.clone())
+        }
+        None => accepted::of(model?)?.claim().map(str::to_string),
+    }
 }

@@ -99,6 +99,13 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
     {
         context.metrics.fetched(KIND, took);
     }
+    if let Some(after) = conditions::time_to_ready(
+        status::conditions(service),
+        &next.conditions,
+        service.meta().creation_timestamp.as_ref(),
+    ) {
+        context.metrics.became_ready(KIND, after);
+    }
     outcome.into_result()?;
     context.succeeded(&owner);
     // Watches tell of most changes; nodes, StorageClasses, warnings and missing kinds are looked up again while something is awaited.

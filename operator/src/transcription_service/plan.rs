@@ -2,15 +2,15 @@
 //!
 //! In: the object and what was fetched. Out: a [`Plan`] in which nothing is left to decide, or why there can be none. Pure.
 
-use crds::condition::{MODEL_CACHED, Reason};
+use crds::condition::Reason;
 use crds::model::Model;
 use crds::{ModelDeployment, TranscriptionService};
 use kube::ResourceExt;
 
-use super::fetch::{Fetched, source_claim};
-use crate::conditions;
+use super::fetch::Fetched;
+use crate::accepted;
 use crate::health::Finding;
-use crate::names::{Owner, cache_claim};
+use crate::names::{MODEL_FOLDER, Owner, cache_claim};
 use crate::workload::claim::{self, ClaimPlan};
 use crate::workload::settings::{SpecError, usual_cache_size};
 use crate::workload::{Contents, ModelMount, WorkloadPlan};
@@ -22,6 +22,8 @@ pub struct Plan {
     pub cache: Option<ClaimPlan>,
     /// Its pods.
     pub workload: WorkloadPlan,
+    /// Why they run an older model than its ModelDeployment asks for, if they do.
+    pub older: Option<String>,
 }
 
 /// Why there can be no plan.
@@ -65,14 +67,15 @@ pub fn plan(
     fetched: &Fetched,
     default_image: &str,
 ) -> Result<Plan, Error> {
+    let mut older = None;
     let (cache, mount) = match (&service.spec.model, &service.spec.model_ref) {
         (Some(model), _) => own_model(service, owner, model, fetched)?,
         (None, Some(reference)) => {
             let missing = || Error::ModelNotFound(reference.name.clone());
-            (
-                None,
-                shared_model(service, fetched.model.as_ref().ok_or_else(missing)?, fetched)?,
-            )
+            let model = fetched.model.as_ref().ok_or_else(missing)?;
+            let (mount, why) = shared_model(owner, model, fetched)?;
+            older = why;
+            (None, mount)
         }
         (None, None) => return Err(SpecError::NoSource.into()),
     };
@@ -86,7 +89,11 @@ pub fn plan(
     )?
     .with_kinds(&fetched.observed.offered)?
     .with_rollout(&fetched.observed);
-    Ok(Plan { cache, workload })
+    Ok(Plan {
+        cache,
+        workload,
+        older,
+    })
 }
 
 /// Name of the model, for people and for clients.
@@ -125,12 +132,17 @@ fn own_model(
         let usual = usual_cache_size(service.spec.serving.profile);
         let cache = ClaimPlan::new(owner, name.clone(), model.cache.as_ref(), usual, live)?;
         let mount = ModelMount {
-            claim: name,
+            claim: Some(name),
             contents,
+            folder: MODEL_FOLDER.into(),
+            keep: None,
             digest,
             one_node: cache.one_node(),
         };
         return Ok((Some(cache), mount));
+    }
+    if let Some(image) = &model.source.image {
+        return Ok((None, ModelMount::of_image(image, digest)));
     }
     let source = model
         .source
@@ -139,49 +151,43 @@ fn own_model(
         .ok_or(SpecError::NoSource)?;
     let missing = || Error::ClaimNotFound(source.claim_name.clone());
     let live = fetched.claim.as_ref().ok_or_else(missing)?;
-    let mount = ModelMount {
-        claim: source.claim_name.clone(),
-        contents: Contents::Folder(source.path.clone()),
-        digest,
-        one_node: claim::one_node(live),
-    };
+    let mount = ModelMount::in_folder(&source.claim_name, &source.path, digest, claim::one_node(live));
     Ok((None, mount))
 }
 
-/// The model of a ModelDeployment, once that has verified it as its spec now is.
+/// The model of a ModelDeployment, once that is as its spec now is: verified, and evaluated where that is asked for. Until then
+/// pods that run the one before keep it, and the second half says why.
 fn shared_model(
-    service: &TranscriptionService,
+    owner: &Owner,
     model: &ModelDeployment,
     fetched: &Fetched,
-) -> Result<ModelMount, Error> {
-    let status = model.status.clone().unwrap_or_default();
-    let cached = conditions::find(&status.conditions, MODEL_CACHED);
-    let verified = cached
-        .is_some_and(|one| one.status == "True" && one.observed_generation == model.metadata.generation);
-    let digest = status
-        .digest
-        .filter(|_| verified)
-        .ok_or_else(|| Error::ModelNotReady {
-            name: model.name_any(),
-            message: status
-                .message
-                .unwrap_or_else(|| "it has not been looked at yet".into()),
-        })?;
-    let claim = source_claim(service, Some(model)).unwrap_or_default();
-    let live = fetched
-        .claim
-        .as_ref()
-        .ok_or_else(|| Error::ClaimNotFound(claim.clone()))?;
-    let folder = match &model.spec.model.source.persistent_volume_claim {
-        Some(source) => source.path.clone(),
-        None => "model".into(),
+) -> Result<(ModelMount, Option<String>), Error> {
+    let says = || {
+        let message = model.status.as_ref().and_then(|status| status.message.clone());
+        message.unwrap_or_else(|| "it has not been looked at yet".into())
     };
-    Ok(ModelMount {
-        claim,
-        contents: Contents::Folder(folder),
-        digest: Some(digest),
-        one_node: claim::one_node(live),
-    })
+    let deployments = &fetched.observed.children.deployments;
+    let live = deployments.iter().find(|one| one.name_any() == owner.name);
+    let current = accepted::is_current(model);
+    let accepted = accepted::of(model)
+        .filter(|accepted| current || live.is_some_and(|live| accepted::runs(live, &accepted.report.digest)));
+    let accepted = accepted.ok_or_else(|| Error::ModelNotReady {
+        name: model.name_any(),
+        message: says(),
+    })?;
+    let one_node = match (accepted.claim(), &fetched.claim) {
+        (Some(claim), None) => return Err(Error::ClaimNotFound(claim.into())),
+        (Some(_), Some(live)) => claim::one_node(live),
+        (None, _) => false,
+    };
+    let older = (!current).then(|| {
+        let name = model.name_any();
+        format!(
+            "they keep their model until ModelDeployment {name} has another that is good: {}",
+            says()
+        )
+    });
+    Ok((accepted.mount(one_node), older))
 }
 
 #[cfg(test)]

@@ -178,12 +178,16 @@ fn state(service: &TranscriptionService, fetched: &Fetched, outcome: &Outcome, o
             Some(Finding::new(Reason::RollingOut, sentence))
         }
     };
-    let good_news = rollout.as_ref().map(Rollout::sentence).unwrap_or_default();
+    let mut good_news = rollout.as_ref().map(Rollout::sentence).unwrap_or_default();
+    if let Some(older) = outcome.plan().and_then(|plan| plan.older.as_ref()) {
+        good_news = format!("{good_news}; {older}");
+    }
     State {
         findings,
         lacks,
         awaited,
         digest,
+        evaluation: None,
         rollout,
         good_news,
     }
@@ -248,6 +252,7 @@ fn source(service: &TranscriptionService, fetched: &Fetched) -> Option<String> {
 
 fn phase(state: &State) -> ServicePhase {
     match () {
+        () if state.is_ready() && state.is_idle() => ServicePhase::Idle,
         () if state.is_ready() && state.lacks.is_empty() => ServicePhase::Ready,
         () if state.is_ready() => ServicePhase::Degraded,
         () if !state.findings.is_empty() && state.serves() => ServicePhase::Degraded,

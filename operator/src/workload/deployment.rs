@@ -86,7 +86,7 @@ fn strategy(plan: &WorkloadPlan) -> DeploymentStrategy {
 
 fn pod_labels(plan: &WorkloadPlan) -> BTreeMap<String, String> {
     let mut labels = plan.owner.labels(Component::Server);
-    labels.extend([plan.model.label()]);
+    labels.extend(plan.model.label());
     labels
 }
 

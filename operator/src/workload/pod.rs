@@ -2,10 +2,11 @@
 //!
 //! In: where the model is, and the image. Out: parts of a pod. It decides nothing about what serves.
 
+use crds::model::ImageSource;
 use k8s_openapi::api::core::v1::{
-    Affinity, Capabilities, Container, EmptyDirVolumeSource, PersistentVolumeClaimVolumeSource, PodAffinity,
-    PodAffinityTerm, PodSecurityContext, ResourceRequirements, SeccompProfile, SecurityContext, Volume,
-    VolumeMount,
+    Affinity, Capabilities, Container, EmptyDirVolumeSource, ImageVolumeSource,
+    PersistentVolumeClaimVolumeSource, PodAffinity, PodAffinityTerm, PodSecurityContext,
+    ResourceRequirements, SeccompProfile, SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -20,22 +21,22 @@ const MODEL_VOLUME: &str = "model";
 /// Name of the volume for temporary files.
 const TEMPORARY_VOLUME: &str = "tmp";
 /// The file that the kubelet reads into the container's status.
-const REPORT: &str = "/dev/termination-log";
+pub const REPORT: &str = "/dev/termination-log";
 
 impl ModelMount {
     /// Where the claim is mounted.
     fn path(&self) -> &'static str {
         match self.contents {
             Contents::Bundled(_) | Contents::Remote(_) => "/cache",
-            Contents::Folder(_) => "/source",
+            Contents::Folder(_) | Contents::Image(_) => "/source",
         }
     }
 
     /// Folder of the model, as the containers see it.
     pub fn folder(&self) -> String {
         match &self.contents {
-            Contents::Bundled(_) | Contents::Remote(_) => format!("{}/model", self.path()),
-            Contents::Folder(path) => {
+            Contents::Bundled(_) | Contents::Remote(_) => format!("{}/{}", self.path(), self.folder),
+            Contents::Folder(path) | Contents::Image(ImageSource { path, .. }) => {
                 let path = path.trim_matches('/');
                 let separator = if path.is_empty() { "" } else { "/" };
                 format!("{}{separator}{path}", self.path())
@@ -56,23 +57,25 @@ impl ModelMount {
                 arguments.push(format!("--to={}", self.folder()));
                 arguments.push(format!("{PROGRESS_FLAG}0.0.0.0:{PROGRESS_PORT}"));
             }
-            Contents::Folder(_) => arguments.push(format!("--from={}", self.folder())),
+            Contents::Folder(_) | Contents::Image(_) => arguments.push(format!("--from={}", self.folder())),
         }
+        arguments.extend(self.keep.iter().map(|folder| format!("--keep={folder}")));
         arguments.extend(self.digest.iter().map(|digest| format!("--digest={digest}")));
         arguments.push(format!("--report={REPORT}"));
         arguments
     }
 
-    /// The label that all pods with this volume carry.
-    pub fn label(&self) -> (String, String) {
-        (CLAIM.to_string(), claim_label(&self.claim))
+    /// The label that all pods with this claim carry.
+    pub fn label(&self) -> Option<(String, String)> {
+        let claim = self.claim.as_ref()?;
+        Some((CLAIM.to_string(), claim_label(claim)))
     }
 
     /// Keeps all pods with this volume, whosever they are, on the node where it is mounted.
     pub fn affinity(&self) -> Option<Affinity> {
         let together = PodAffinityTerm {
             label_selector: Some(LabelSelector {
-                match_labels: Some([self.label()].into()),
+                match_labels: Some(self.label().into_iter().collect()),
                 ..Default::default()
             }),
             topology_key: "kubernetes.io/hostname".into(),
@@ -107,7 +110,7 @@ impl ModelMount {
                 mount.read_only = None;
                 env = remote.environment();
             }
-            Contents::Folder(_) => {}
+            Contents::Folder(_) | Contents::Image(_) => {}
         }
         Container {
             name: MODEL_CONTAINER.into(),
@@ -124,17 +127,34 @@ impl ModelMount {
         }
     }
 
+    /// The volume that holds the model.
+    fn volume(&self) -> Volume {
+        let image = match &self.contents {
+            Contents::Image(image) => Some(ImageVolumeSource {
+                reference: Some(image.reference.clone()),
+                pull_policy: image.pull_policy.map(|policy| format!("{policy:?}")),
+            }),
+            Contents::Bundled(_) | Contents::Remote(_) | Contents::Folder(_) => None,
+        };
+        let claim = self
+            .claim
+            .as_ref()
+            .map(|claim| PersistentVolumeClaimVolumeSource {
+                claim_name: claim.clone(),
+                ..Default::default()
+            });
+        Volume {
+            name: MODEL_VOLUME.into(),
+            persistent_volume_claim: claim,
+            image,
+            ..Default::default()
+        }
+    }
+
     /// The volumes of a pod, with so many MiB for temporary files.
     pub fn volumes(&self, temporary: u64) -> Vec<Volume> {
         vec![
-            Volume {
-                name: MODEL_VOLUME.into(),
-                persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
-                    claim_name: self.claim.clone(),
-                    ..Default::default()
-                }),
-                ..Default::default()
-            },
+            self.volume(),
             Volume {
                 name: TEMPORARY_VOLUME.into(),
                 empty_dir: Some(EmptyDirVolumeSource {

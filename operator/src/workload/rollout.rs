@@ -161,7 +161,10 @@ pub fn has_room(plan: &WorkloadPlan, one: &NodeUse, own: &[Pod]) -> bool {
 
 /// Whether the volume can be mounted there: it may be held by another node.
 fn has_volume(plan: &WorkloadPlan, one: &NodeUse, own: &[Pod]) -> bool {
-    let label = claim_label(&plan.model.claim);
+    let Some(claim) = &plan.model.claim else {
+        return true;
+    };
+    let label = claim_label(claim);
     let with_volume = |pod: &&Pod| {
         pod.labels().get(CLAIM) == Some(&label)
             && pod.metadata.namespace.as_deref() == Some(&plan.owner.namespace)

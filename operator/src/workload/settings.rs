@@ -68,7 +68,9 @@ pub enum SpecError {
         wanted: String,
     },
     /// No source is set.
-    #[error("source holds none of bundled, huggingFace, http, s3 and persistentVolumeClaim; set one of them")]
+    #[error(
+        "source holds none of bundled, huggingFace, http, s3, persistentVolumeClaim and image; set one of them"
+    )]
     NoSource,
     /// The spec's own pod template cannot be merged.
     #[error("podTemplate: {message}")]
@@ -163,7 +165,7 @@ fn pod_template(
     model: &ModelMount,
 ) -> Result<Option<PodTemplateSpec>, SpecError> {
     let mut fixed = owner.labels(Component::Server);
-    fixed.extend([model.label()]);
+    fixed.extend(model.label());
     let written = serving.pod_template.as_ref();
     written
         .map(|written| pod_template::read(written, &fixed))
@@ -186,7 +188,7 @@ pub fn usual_cache_size(profile: Profile) -> &'static str {
 
 /// The profile's requests and limits, with what the spec says in their place. A request or limit that the spec does not
 /// name makes way for one that it does.
-fn resources(serving: &Serving) -> Result<ResourceRequirements, SpecError> {
+pub fn resources(serving: &Serving) -> Result<ResourceRequirements, SpecError> {
     let amounts = profile::amounts(serving.profile);
     let usual = |pairs: [(&str, &str); 2]| -> BTreeMap<String, Quantity> {
         pairs
@@ -238,7 +240,8 @@ fn resources(serving: &Serving) -> Result<ResourceRequirements, SpecError> {
     })
 }
 
-fn server_flags(serving: &Serving) -> Result<ServerFlags, SpecError> {
+/// The flags of the server.
+pub fn server_flags(serving: &Serving) -> Result<ServerFlags, SpecError> {
     let spec = &serving.transcription;
     Ok(ServerFlags {
         threads: serving.threads,

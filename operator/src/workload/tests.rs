@@ -20,8 +20,10 @@ pub(crate) fn owner() -> Owner {
 /// The plan of a serving block, with a bundled model.
 pub(crate) fn plan(serving: Value) -> WorkloadPlan {
     let mount = ModelMount {
-        claim: "calls-cache".into(),
+        claim: Some("calls-cache".into()),
         contents: Contents::Bundled("whisper-nano-digits".into()),
+        folder: "model".into(),
+        keep: None,
         digest: None,
         one_node: true,
     };
@@ -320,8 +322,10 @@ fn a_claims_model_is_read_in_place_and_pinned() {
         json!({"image": "mine:2", "imagePullPolicy": "Always", "imagePullSecrets": [{"name": "registry"}]}),
     );
     plan.model = ModelMount {
-        claim: "models".into(),
+        claim: Some("models".into()),
         contents: Contents::Folder("whisper/base".into()),
+        folder: "model".into(),
+        keep: None,
         digest: Some("sha256:1".into()),
         one_node: false,
     };
@@ -354,8 +358,10 @@ fn a_claims_model_is_read_in_place_and_pinned() {
 #[test]
 fn a_claims_root_is_a_folder_too() {
     let mount = ModelMount {
-        claim: "models".into(),
+        claim: Some("models".into()),
         contents: Contents::Folder(String::new()),
+        folder: "model".into(),
+        keep: None,
         digest: None,
         one_node: false,
     };

@@ -4,11 +4,13 @@
 
 mod apiserver;
 mod endpoint;
+mod evaluation;
 mod model_deployment;
 mod monitoring;
 mod placement;
 mod scaling;
 mod transcription_service;
+mod turns;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

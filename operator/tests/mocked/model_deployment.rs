@@ -276,3 +276,39 @@ async fn a_claim_that_does_not_exist_is_told() {
     );
     assert_eq!(status(&scenario)["phase"], "Pending");
 }
+
+#[tokio::test]
+async fn a_volume_grows_and_does_not_shrink_and_its_model_stays_verified() {
+    let sized =
+        |size: &str| json!({"source": {"bundled": {"name": "whisper-nano-digits"}}, "cache": {"size": size}});
+    let scenario = Scenario::with_model(sized("1Gi"));
+    scenario.reconcile_model().await.unwrap();
+    verify(&scenario);
+    scenario.reconcile_model().await.unwrap();
+    let job = job_name(&scenario);
+    let requested = || {
+        let world = scenario.world();
+        let claim = world.get("persistentvolumeclaims", "digits-model");
+        claim["spec"]["resources"]["requests"]["storage"].clone()
+    };
+    scenario.world().take_writes();
+    scenario.change_spec("modeldeployments", "digits", |spec| *spec = sized("4Gi"));
+    scenario.reconcile_model().await.unwrap();
+    assert_eq!(requested(), "4Gi");
+    let writes = scenario.world().take_writes();
+    assert_eq!(
+        writes,
+        [
+            "PATCH persistentvolumeclaims/digits-model",
+            "PATCH modeldeployments/digits/status"
+        ]
+    );
+    assert_eq!(
+        (status(&scenario)["phase"].as_str(), job_name(&scenario)),
+        (Some("Available"), job)
+    );
+    // The schema refuses this where the size stood in the spec before; where it did not, the larger one stays.
+    scenario.change_spec("modeldeployments", "digits", |spec| *spec = sized("2Gi"));
+    scenario.reconcile_model().await.unwrap();
+    assert_eq!(requested(), "4Gi");
+}

@@ -41,7 +41,8 @@ async fn the_first_reconcile_makes_every_child_the_pods_after_what_they_need() {
     assert_eq!(
         scenario.world().take_events(),
         [
-            "Created: created ServiceAccount calls, PersistentVolumeClaim calls-cache, Service calls, PodDisruptionBudget calls, Deployment calls"
+            "Created: created ServiceAccount calls, PersistentVolumeClaim calls-cache, Service calls, PodDisruptionBudget calls, Deployment calls",
+            "FetchingModel: the model is being put on its volume and verified",
         ]
     );
     let ready = scenario.condition("transcriptionservices", "calls", "Ready");

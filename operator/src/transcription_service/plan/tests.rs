@@ -52,8 +52,10 @@ fn a_bundled_model_gets_a_cache_of_its_own() {
         ("calls-cache", "8Gi")
     );
     let expected = ModelMount {
-        claim: "calls-cache".into(),
+        claim: Some("calls-cache".into()),
         contents: Contents::Bundled("nano".into()),
+        folder: "model".into(),
+        keep: None,
         digest: Some(DIGEST.into()),
         one_node: true,
     };
@@ -73,8 +75,10 @@ fn a_claims_model_needs_no_cache() {
     let plan = decide(spec, &fetched).unwrap();
     assert_eq!(plan.cache, None);
     let expected = ModelMount {
-        claim: "models".into(),
+        claim: Some("models".into()),
         contents: Contents::Folder("w".into()),
+        folder: "model".into(),
+        keep: None,
         digest: None,
         one_node: false,
     };
@@ -100,8 +104,10 @@ fn a_shared_model_is_mounted_from_its_claim_and_pinned_to_its_digest() {
         };
         let plan = decide(json!({"modelRef": {"name": "digits"}}), &fetched).unwrap();
         let expected = ModelMount {
-            claim: claim_name.into(),
+            claim: Some(claim_name.into()),
             contents: Contents::Folder(folder.into()),
+            folder: "model".into(),
+            keep: None,
             digest: Some(DIGEST.into()),
             one_node: true,
         };
@@ -157,4 +163,90 @@ fn the_spec_cannot_be_followed() {
     );
     let no_source = decide(json!({"model": {"source": {}}}), &Fetched::default()).unwrap_err();
     assert_eq!(no_source, Error::Spec(SpecError::NoSource));
+}
+
+#[test]
+fn a_model_that_is_to_be_evaluated_is_not_served_before_and_one_that_is_served_goes_on() {
+    let gate = json!({"samples": {"bundled": {}}, "threshold": 0.15});
+    let condition = |status: &str, generation: i64| {
+        json!({"type": "EvaluationPassed", "status": status, "reason": "x", "message": "",
+               "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": generation})
+    };
+    let judged = |verdict: serde_json::Value| {
+        let mut model = serde_json::to_value(model(json!({"bundled": {"name": "nano"}}), 2, 2)).unwrap();
+        model["spec"]["evaluation"] = gate.clone();
+        model["status"]["conditions"]
+            .as_array_mut()
+            .unwrap()
+            .push(verdict);
+        model["status"]["location"] =
+            json!({"persistentVolumeClaim": {"claimName": "digits-model", "path": "model-0"}});
+        Fetched {
+            model: Some(serde_json::from_value(model).unwrap()),
+            claim: Some(claim("ReadWriteOnce")),
+            ..Fetched::default()
+        }
+    };
+    let shared = || json!({"modelRef": {"name": "digits"}});
+    for verdict in [
+        condition("Unknown", 2),
+        condition("False", 2),
+        condition("True", 1),
+    ] {
+        let mut fetched = judged(verdict);
+        let error = decide(shared(), &fetched).unwrap_err();
+        assert_eq!(Finding::from(&error).reason, Reason::ModelNotReady);
+        let deployment = |digest: &str| {
+            json!({"metadata": {"name": "calls"}, "spec": {"selector": {}, "template": {"spec": {
+                "containers": [{"name": "server", "args": [format!("--digest={digest}")]}]}}}})
+        };
+        let live = &mut fetched.observed.children.deployments;
+        *live = vec![serde_json::from_value(deployment("sha256:another")).unwrap()];
+        assert!(
+            decide(shared(), &fetched).is_err(),
+            "it does not change over to it"
+        );
+        fetched.observed.children.deployments = vec![serde_json::from_value(deployment(DIGEST)).unwrap()];
+        let kept = decide(shared(), &fetched).unwrap();
+        assert_eq!(
+            kept.workload.model,
+            ModelMount::in_folder("digits-model", "model-0", Some(DIGEST.into()), true)
+        );
+        assert!(
+            kept.older
+                .unwrap()
+                .ends_with("has another that is good: being fetched")
+        );
+    }
+    let good = decide(shared(), &judged(condition("True", 2))).unwrap();
+    assert_eq!(good.older, None);
+}
+
+#[test]
+fn a_model_in_an_image_is_mounted_as_it_is() {
+    let image = json!({"reference": "models/nano:1"});
+    let own = decide(
+        json!({"model": {"source": {"image": image}}}),
+        &Fetched::default(),
+    )
+    .unwrap();
+    let image = serde_json::from_value(image).unwrap();
+    assert_eq!(
+        (own.cache, own.workload.model),
+        (None, ModelMount::of_image(&image, None))
+    );
+    let mut shared = model(json!({"image": image}), 1, 1);
+    shared.status.as_mut().unwrap().location = Some(crds::model::ModelLocation {
+        image: Some(image.clone()),
+        ..Default::default()
+    });
+    let fetched = Fetched {
+        model: Some(shared),
+        ..Fetched::default()
+    };
+    let plan = decide(json!({"modelRef": {"name": "digits"}}), &fetched).unwrap();
+    assert_eq!(
+        plan.workload.model,
+        ModelMount::of_image(&image, Some(DIGEST.into()))
+    );
 }
