@@ -157,12 +157,12 @@ async fn a_source_that_fails_says_why() {
         let files = |from: &dyn Fn(&str) -> String| -> Vec<Value> {
             FILES.iter().map(|name| file(name, from(name))).collect()
         };
-        let missing = files(&|name: &str| sources.web(&format!("/elsewhere/{name}?key=url-secret")));
+        let missing = files(&|name: &str| sources.web(&format!("/nowhere/{name}?key=url-secret")));
         let mut wrong = files(&|name: &str| sources.web(&format!("/files/{name}")));
         wrong[0]["sha256"] = json!("0".repeat(64));
         let hub = json!({ "repo": "onnx-community/whisper-base", "endpoint": sources.web("") });
         for (name, source, reason, said) in [
-            ("missing", json!({ "http": { "files": missing } }), "SourceNotFound", "/elsewhere/"),
+            ("missing", json!({ "http": { "files": missing } }), "SourceNotFound", "/nowhere/"),
             ("wrong", json!({ "http": { "files": wrong } }), "ChecksumMismatch", "config.json has sha256 "),
             ("denied", json!({ "huggingFace": hub }), "AccessDenied", "HTTP 401"),
         ] {
