@@ -1,7 +1,7 @@
-//! The children of all objects as watches tell them: read from memory, and told on when they change.
+//! The children of all objects, and what objects refer to, as watches tell them: read from memory, and told on when they change.
 //!
-//! In: a client, and for each kind of child where to watch it. Out: the children of an owner, and whose children have changed.
-//! Where a watch has not told everything yet, or cannot, the apiserver is asked. What is read may be a moment old; who writes
+//! In: a client, and for each kind where to watch it. Out: the children of an owner, objects by their names, and who is touched by
+//! a change. Where a watch has not told everything yet, or cannot, the apiserver is asked. What is read may be a moment old; who writes
 //! looks again first. It writes nothing and judges nothing.
 
 use std::any::{Any, TypeId};
@@ -17,23 +17,23 @@ use k8s_openapi::NamespaceResourceScope;
 use kube::api::ListParams;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::store::Writer;
-use kube::runtime::reflector::{self, Store};
+use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
-use crate::names::{KIND, Kind, MANAGED, NAME, Owner};
+use crate::names::{KIND, Kind, NAME, Owner};
 
 /// How long the start waits for the watches to tell everything.
 const FILL: Duration = Duration::from_secs(10);
 
-/// Children by their kinds.
+/// What is watched, by its kinds.
 #[derive(Default)]
 pub struct Children {
     watched: RwLock<HashMap<TypeId, Vec<Watched>>>,
 }
 
-/// Children of one kind, in one namespace or in all.
+/// Objects of one kind, in one namespace or in all.
 struct Watched {
     scope: Option<String>,
     complete: Arc<AtomicBool>,
@@ -41,9 +41,9 @@ struct Watched {
     store: Box<dyn Any + Send + Sync>,
 }
 
-/// An object whose children have changed.
+/// An object that a change touches: one whose child it is, or that refers to what has changed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Changed {
+pub struct Touched {
     /// Its kind.
     pub kind: Kind,
     /// Its namespace.
@@ -71,14 +71,58 @@ impl Children {
         Ok(api.list(&labelled).await?.items)
     }
 
-    /// Watches the children of a kind, in one namespace or in all, for as long as the future is polled. `changed` is called after the
-    /// store has changed. Who applied which field takes more memory than the object itself, so `slim` may drop it.
+    /// The object of this name, if there is one and its kind is watched as a whole, not only the operator's own.
+    ///
+    /// # Errors
+    /// When it is not in memory and the apiserver cannot be asked.
+    pub async fn named<K>(
+        &self,
+        client: &Client,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<K>, kube::Error>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+        K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
+        if let Some(store) = self.store::<K>(namespace) {
+            let found = store.get(&ObjectRef::new(name).within(namespace));
+            return Ok(found.map(|object| K::clone(&object)));
+        }
+        let called = ListParams::default().fields(&format!("metadata.name={name}"));
+        let listed = Api::<K>::namespaced(client.clone(), namespace)
+            .list(&called)
+            .await?;
+        Ok(listed.items.into_iter().next())
+    }
+
+    /// All objects of a kind in a namespace, if it is watched as a whole.
+    ///
+    /// # Errors
+    /// When they are not in memory and the apiserver cannot be asked.
+    pub async fn all<K>(&self, client: &Client, namespace: &str) -> Result<Vec<K>, kube::Error>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+        K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    {
+        if let Some(store) = self.store::<K>(namespace) {
+            let there = store.state_filter(|object| object.meta().namespace.as_deref() == Some(namespace));
+            return Ok(there.iter().map(|object| K::clone(object)).collect());
+        }
+        let api = Api::<K>::namespaced(client.clone(), namespace);
+        Ok(api.list(&ListParams::default()).await?.items)
+    }
+
+    /// Watches a kind, in one namespace or in all, for as long as the future is polled. Whom a change `touches` is told after the store
+    /// has changed. Who applied which field takes more memory than the object itself, so `slim` may drop it.
     pub fn watch<K>(
         &self,
         client: &Client,
         scope: Option<&str>,
+        which: watcher::Config,
         slim: fn(&mut K),
-        changed: impl Fn(Changed) + Send + 'static,
+        touches: impl Fn(&K) -> Vec<Touched> + Send + 'static,
+        tell: impl Fn(Touched) + Send + 'static,
     ) -> BoxFuture<'static, ()>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
@@ -101,10 +145,8 @@ impl Children {
             .entry(TypeId::of::<K>())
             .or_default()
             .push(watched);
-        let events = watcher::watcher(api, watcher::Config::default().labels(MANAGED))
-            .default_backoff()
-            .modify(slim);
-        follow(events, store, writer, complete, changed).boxed()
+        let events = watcher::watcher(api, which).default_backoff().modify(slim);
+        follow(events, store, writer, complete, touches, tell).boxed()
     }
 
     /// Waits until every watch has told all there is; not for ever, since one may not be allowed to.
@@ -139,13 +181,14 @@ impl Children {
     }
 }
 
-/// Keeps a store as the watch tells it, and tells whose children have changed once the store holds the change.
+/// Keeps a store as the watch tells it, and tells whom a change touches once the store holds it.
 async fn follow<K>(
     events: impl Stream<Item = watcher::Result<Event<K>>> + Send,
     store: Store<K>,
     mut writer: Writer<K>,
     complete: Arc<AtomicBool>,
-    changed: impl Fn(Changed) + Send,
+    touches: impl Fn(&K) -> Vec<Touched> + Send,
+    tell: impl Fn(Touched) + Send,
 ) where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
@@ -156,16 +199,16 @@ async fn follow<K>(
             Ok(event) => event,
             Err(error) => {
                 let kind = K::kind(&());
-                tracing::warn!(%kind, "failed to watch children, and asks for them each time: {error}");
+                tracing::warn!(%kind, "failed to watch, and asks for them each time: {error}");
                 complete.store(false, Ordering::Release);
                 continue;
             }
         };
         match &event {
             // What went while nobody watched has changed too.
-            Event::Init => pending.extend(store.state().iter().filter_map(|child| owner_of(child.as_ref()))),
-            Event::InitApply(child) | Event::Apply(child) | Event::Delete(child) => {
-                pending.extend(owner_of(child))
+            Event::Init => pending.extend(store.state().iter().flat_map(|object| touches(object))),
+            Event::InitApply(object) | Event::Apply(object) | Event::Delete(object) => {
+                pending.extend(touches(object))
             }
             Event::InitDone => {}
         }
@@ -173,7 +216,7 @@ async fn follow<K>(
         writer.apply_watcher_event(&event);
         if !listing {
             complete.store(true, Ordering::Release);
-            pending.drain().for_each(&changed);
+            pending.drain().for_each(&tell);
         }
     }
 }
@@ -187,14 +230,14 @@ fn belongs<K: Resource<DynamicType = ()>>(child: &K, owner: &Owner) -> bool {
 }
 
 /// The object that a child's labels name.
-fn owner_of<K: Resource<DynamicType = ()>>(child: &K) -> Option<Changed> {
+pub fn owner_of<K: Resource<DynamicType = ()>>(child: &K) -> Option<Touched> {
     let label = |key: &str| child.labels().get(key).cloned();
     let kind = match label(KIND)?.as_str() {
         one if one == Kind::TranscriptionService.as_str() => Kind::TranscriptionService,
         one if one == Kind::ModelDeployment.as_str() => Kind::ModelDeployment,
         _ => return None,
     };
-    Some(Changed {
+    Some(Touched {
         kind,
         namespace: child.namespace()?,
         name: label(NAME)?,
@@ -230,12 +273,13 @@ mod tests {
         let (store, writer) = reflector::store::<Service>();
         let (complete, told) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
         let (reader, into) = (store.clone(), told.clone());
-        let tell = move |changed: Changed| {
+        let tell = move |touched: Touched| {
             let held: Vec<String> = reader.state().iter().map(|one| one.name_any()).collect();
-            into.lock().unwrap().push((changed.name, held));
+            into.lock().unwrap().push((touched.name, held));
         };
         let events = stream::iter(events.into_iter().map(Ok));
-        follow(events, store, writer, complete.clone(), tell).await;
+        let touches = |child: &Service| owner_of(child).into_iter().collect();
+        follow(events, store, writer, complete.clone(), touches, tell).await;
         let told = told.lock().unwrap().clone();
         (told, complete.load(Ordering::Acquire))
     }

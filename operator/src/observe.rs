@@ -146,25 +146,6 @@ pub async fn gpu_nodes(client: &Client, plan: &WorkloadPlan, own: &[Pod]) -> Res
     Ok(Nodes::Seen(seen))
 }
 
-/// One object, if it exists.
-pub async fn get<K>(client: &Client, namespace: &str, name: &str) -> Result<Option<K>, kube::Error>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
-{
-    Api::<K>::namespaced(client.clone(), namespace)
-        .get_opt(name)
-        .await
-}
-
-/// All objects of a kind in a namespace.
-pub async fn all<K>(client: &Client, namespace: &str) -> Result<Vec<K>, kube::Error>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
-{
-    let api = Api::<K>::namespaced(client.clone(), namespace);
-    Ok(api.list(&ListParams::default()).await?.items)
-}
-
 /// Uids of the objects whose warnings may tell why they do not get on.
 fn stuck(observed: &Observed) -> Vec<String> {
     let claims = observed

@@ -13,12 +13,11 @@ use crds::{ModelDeployment, TranscriptionService};
 use futures::future::{BoxFuture, join_all};
 use futures::{FutureExt, Stream, StreamExt};
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::api::ListParams;
 use kube::runtime::controller::{self, Action, Config as ControllerConfig};
-use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::{Controller, WatchStreamExt, watcher};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -31,7 +30,6 @@ use crate::context::Context;
 use crate::http;
 use crate::leader::Candidate;
 use crate::metrics::Metrics;
-use crate::transcription_service::fetch::source_claim;
 use crate::watches::slim;
 use crate::{model_deployment, transcription_service, watches};
 
@@ -219,12 +217,14 @@ async fn controllers(
         .debounce(Duration::from_millis(20));
     let (mut all, mut watching): (Vec<BoxFuture<'_, ()>>, _) = (Vec::new(), JoinSet::new());
     for scope in scopes {
-        let (owners, told) = watches::owners();
-        for watch in watches::watch_children(&context, scope, &owners) {
+        let services = controller(api::<TranscriptionService>(&context.client, scope));
+        let models = controller(api::<ModelDeployment>(&context.client, scope));
+        let (objects, told) = watches::objects(services.store(), models.store());
+        for watch in watches::watch_all(&context, scope, &objects) {
             watching.spawn(watch);
         }
-        let services = services(&context, scope).reconcile_on(told.services);
         let services = services
+            .reconcile_on(told.services)
             .with_config(config.clone())
             .graceful_shutdown_on(stop.clone().cancelled_owned());
         context.metrics.count_services(services.store());
@@ -234,8 +234,8 @@ async fn controllers(
         );
         all.push(log(services.run(reconcile, policy, context.clone())).boxed());
 
-        let models = models(&context, scope).reconcile_on(told.models);
         let models = models
+            .reconcile_on(told.models)
             .with_config(config.clone())
             .graceful_shutdown_on(stop.clone().cancelled_owned());
         context.metrics.count_models(models.store());
@@ -257,82 +257,6 @@ where
         .reflect(writer)
         .applied_objects();
     Controller::for_stream(events, store)
-}
-
-/// The controller of TranscriptionServices in a namespace, or in all.
-fn services(context: &Arc<Context>, scope: Option<&str>) -> Controller<TranscriptionService> {
-    let client = &context.client;
-    let services = controller(api::<TranscriptionService>(client, scope));
-    let (by_model, by_claim) = (services.store(), services.store());
-    services
-        .watches(
-            api::<ModelDeployment>(client, scope),
-            watcher::Config::default(),
-            move |model| {
-                referring(&by_model, move |service| {
-                    let named = service
-                        .spec
-                        .model_ref
-                        .as_ref()
-                        .is_some_and(|reference| reference.name == model.name_any());
-                    named && service.namespace() == model.namespace()
-                })
-            },
-        )
-        .watches(
-            api::<PersistentVolumeClaim>(client, scope),
-            watcher::Config::default(),
-            move |claim| {
-                referring(&by_claim, move |service| {
-                    source_claim(service, None).as_deref() == Some(&claim.name_any())
-                        && service.namespace() == claim.namespace()
-                })
-            },
-        )
-}
-
-/// The controller of ModelDeployments in a namespace, or in all.
-fn models(context: &Arc<Context>, scope: Option<&str>) -> Controller<ModelDeployment> {
-    let client = &context.client;
-    let models = controller(api::<ModelDeployment>(client, scope));
-    let (by_claim, waiting) = (models.store(), models.store());
-    models
-        // One that is deleted, or is no longer served, makes room for one that waits.
-        .watches(
-            api::<ModelDeployment>(client, scope),
-            watcher::Config::default(),
-            move |changed| {
-                referring(&waiting, move |model| {
-                    let waits = model_deployment::status::waits_for_its_turn(model);
-                    waits
-                        && model.namespace() == changed.namespace()
-                        && model.name_any() != changed.name_any()
-                })
-            },
-        )
-        .watches(
-            api::<PersistentVolumeClaim>(client, scope),
-            watcher::Config::default(),
-            move |claim| {
-                referring(&by_claim, move |model| {
-                    let source = model.spec.model.source.persistent_volume_claim.as_ref();
-                    source.is_some_and(|source| source.claim_name == claim.name_any())
-                        && model.namespace() == claim.namespace()
-                })
-            },
-        )
-}
-
-/// The known objects that refer to another one.
-fn referring<K>(store: &Store<K>, refers: impl Fn(&K) -> bool) -> Vec<ObjectRef<K>>
-where
-    K: Resource<DynamicType = ()> + Clone + 'static,
-{
-    let all = store.state();
-    all.iter()
-        .filter(|object| refers(object))
-        .map(|object| ObjectRef::from_obj(object.as_ref()))
-        .collect()
 }
 
 /// Logs what comes of reconciles, until there are no more.

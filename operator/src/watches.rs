@@ -1,7 +1,8 @@
-//! Which children are watched, and which controller is told of them.
+//! What is watched beside the two kinds themselves, and which controller is told of it.
 //!
-//! In: the context. Out: the watches, to be polled, and for each controller the objects whose children have changed. A child
-//! belongs to the object that its labels name: pods and retained claims have no owner reference to it.
+//! In: the context, and what each controller knows. Out: the watches, to be polled, and for each controller the objects that a change
+//! touches. A child belongs to the object that its labels name: pods and retained claims have no owner reference to it. Models and claims
+//! touch the objects that refer to them, too.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -18,109 +19,193 @@ use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, Service, ServiceAcc
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::resource::v1::ResourceClaimTemplate;
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher;
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::cert_manager::Certificate;
-use crate::children::Changed;
+use crate::children::{Touched, owner_of};
 use crate::context::Context;
 use crate::gateway_api::{GRPCRoute, HTTPRoute};
 use crate::kinds::OptionalKind;
-use crate::names::Kind;
+use crate::model_deployment::status::waits_for_its_turn;
+use crate::names::{Kind, MANAGED};
 use crate::prometheus_operator::{PodMonitor, PrometheusRule};
 use crate::scalers::{ScaledObject, VerticalPodAutoscaler};
+use crate::transcription_service::fetch::source_claim;
 
 /// Time between two looks for a kind that the cluster lacks.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 
 /// What the controllers are told.
 pub struct Told {
-    /// Services whose children have changed.
+    /// Services that a change touches.
     pub services: UnboundedReceiverStream<ObjectRef<TranscriptionService>>,
-    /// Models whose children have changed.
+    /// Models that a change touches.
     pub models: UnboundedReceiverStream<ObjectRef<ModelDeployment>>,
 }
 
-/// A way to tell the two controllers of a scope whose children have changed.
-pub fn owners() -> (Owners, Told) {
-    let ((services, of_services), (models, of_models)) = (unbounded_channel(), unbounded_channel());
+/// A way to tell the two controllers of a scope what a change touches, given the objects that they know.
+pub fn objects(services: Store<TranscriptionService>, models: Store<ModelDeployment>) -> (Objects, Told) {
+    let ((to_services, of_services), (to_models, of_models)) = (unbounded_channel(), unbounded_channel());
     let told = Told {
         services: of_services.into(),
         models: of_models.into(),
     };
-    (Owners { services, models }, told)
+    let objects = Objects {
+        services,
+        models,
+        to_services,
+        to_models,
+    };
+    (objects, told)
 }
 
-/// Tells each controller whose children have changed.
+/// The objects of a scope, and the way to their controllers.
 #[derive(Clone)]
-pub struct Owners {
-    services: UnboundedSender<ObjectRef<TranscriptionService>>,
-    models: UnboundedSender<ObjectRef<ModelDeployment>>,
+pub struct Objects {
+    services: Store<TranscriptionService>,
+    models: Store<ModelDeployment>,
+    to_services: UnboundedSender<ObjectRef<TranscriptionService>>,
+    to_models: UnboundedSender<ObjectRef<ModelDeployment>>,
 }
 
-impl Owners {
-    fn tell(&self, changed: Changed) {
-        let Changed {
+impl Objects {
+    fn tell(&self, touched: Touched) {
+        let Touched {
             kind,
             namespace,
             name,
-        } = changed;
+        } = touched;
         // Nobody listens any more only when the process ends.
         let _ = match kind {
             Kind::TranscriptionService => self
-                .services
+                .to_services
                 .send(ObjectRef::new(&name).within(&namespace))
                 .is_ok(),
-            Kind::ModelDeployment => self.models.send(ObjectRef::new(&name).within(&namespace)).is_ok(),
+            Kind::ModelDeployment => self
+                .to_models
+                .send(ObjectRef::new(&name).within(&namespace))
+                .is_ok(),
         };
+    }
+
+    /// The objects that have their model on a claim, and the one whose child it is.
+    fn of_claim(&self, claim: &PersistentVolumeClaim) -> Vec<Touched> {
+        let (name, namespace) = (claim.name_any(), claim.namespace());
+        let services = referring(&self.services, Kind::TranscriptionService, |service| {
+            service.namespace() == namespace && source_claim(service, None).as_deref() == Some(&name)
+        });
+        let models = referring(&self.models, Kind::ModelDeployment, |model| {
+            let source = model.spec.model.source.persistent_volume_claim.as_ref();
+            model.namespace() == namespace && source.is_some_and(|source| source.claim_name == name)
+        });
+        services.chain(models).chain(owner_of(claim)).collect()
+    }
+
+    /// The services that name a model, and the models that wait until it makes room.
+    fn of_model(&self, changed: &ModelDeployment) -> Vec<Touched> {
+        let (name, namespace) = (changed.name_any(), changed.namespace());
+        let services = referring(&self.services, Kind::TranscriptionService, |service| {
+            let named = service.spec.model_ref.as_ref();
+            service.namespace() == namespace && named.is_some_and(|named| named.name == name)
+        });
+        let models = referring(&self.models, Kind::ModelDeployment, |model| {
+            model.namespace() == namespace && model.name_any() != name && waits_for_its_turn(model)
+        });
+        services.chain(models).collect()
     }
 }
 
-/// Watches everything that both kinds have as children.
-pub fn watch_children(
+/// The known objects that refer to another one.
+fn referring<K>(store: &Store<K>, kind: Kind, refers: impl Fn(&K) -> bool) -> impl Iterator<Item = Touched>
+where
+    K: Resource<DynamicType = ()> + Clone + 'static,
+{
+    let found = store.state_filter(|object| refers(object)).into_iter();
+    found.filter_map(move |object| {
+        Some(Touched {
+            kind,
+            namespace: object.namespace()?,
+            name: object.name_any(),
+        })
+    })
+}
+
+/// Watches everything that both kinds have as children or refer to.
+pub fn watch_all(
     context: &Arc<Context>,
     scope: Option<&str>,
-    owners: &Owners,
+    objects: &Objects,
 ) -> Vec<BoxFuture<'static, ()>> {
     vec![
-        watch::<ServiceAccount>(context, scope, slim, owners),
-        // Whether the operator once applied a field counts where that is left out again.
-        watch::<PersistentVolumeClaim>(context, scope, |_| {}, owners),
-        watch::<Deployment>(context, scope, slim, owners),
-        watch::<Service>(context, scope, slim, owners),
-        watch::<HorizontalPodAutoscaler>(context, scope, slim, owners),
-        watch::<PodDisruptionBudget>(context, scope, slim, owners),
-        watch::<Job>(context, scope, slim, owners),
-        watch::<Pod>(context, scope, slim, owners),
-        watch_optional::<PodMonitor>(context, scope, OptionalKind::PodMonitor, owners),
-        watch_optional::<PrometheusRule>(context, scope, OptionalKind::PrometheusRule, owners),
-        watch_optional::<ScaledObject>(context, scope, OptionalKind::ScaledObject, owners),
-        watch_optional::<VerticalPodAutoscaler>(context, scope, OptionalKind::VerticalPodAutoscaler, owners),
-        watch_optional::<ResourceClaimTemplate>(context, scope, OptionalKind::ResourceClaimTemplate, owners),
-        watch::<NetworkPolicy>(context, scope, slim, owners),
-        watch::<Ingress>(context, scope, slim, owners),
-        watch_optional::<Certificate>(context, scope, OptionalKind::Certificate, owners),
-        watch_optional::<HTTPRoute>(context, scope, OptionalKind::HttpRoute, owners),
-        watch_optional::<GRPCRoute>(context, scope, OptionalKind::GrpcRoute, owners),
+        watch_models(context, scope, objects),
+        watch_claims(context, scope, objects),
+        watch::<ServiceAccount>(context, scope, objects),
+        watch::<Deployment>(context, scope, objects),
+        watch::<Service>(context, scope, objects),
+        watch::<HorizontalPodAutoscaler>(context, scope, objects),
+        watch::<PodDisruptionBudget>(context, scope, objects),
+        watch::<Job>(context, scope, objects),
+        watch::<Pod>(context, scope, objects),
+        watch_optional::<PodMonitor>(context, scope, OptionalKind::PodMonitor, objects),
+        watch_optional::<PrometheusRule>(context, scope, OptionalKind::PrometheusRule, objects),
+        watch_optional::<ScaledObject>(context, scope, OptionalKind::ScaledObject, objects),
+        watch_optional::<VerticalPodAutoscaler>(context, scope, OptionalKind::VerticalPodAutoscaler, objects),
+        watch_optional::<ResourceClaimTemplate>(context, scope, OptionalKind::ResourceClaimTemplate, objects),
+        watch::<NetworkPolicy>(context, scope, objects),
+        watch::<Ingress>(context, scope, objects),
+        watch_optional::<Certificate>(context, scope, OptionalKind::Certificate, objects),
+        watch_optional::<HTTPRoute>(context, scope, OptionalKind::HttpRoute, objects),
+        watch_optional::<GRPCRoute>(context, scope, OptionalKind::GrpcRoute, objects),
     ]
 }
 
-fn watch<C>(
-    context: &Arc<Context>,
-    scope: Option<&str>,
-    slim: fn(&mut C),
-    owners: &Owners,
-) -> BoxFuture<'static, ()>
+fn watch_models(context: &Arc<Context>, scope: Option<&str>, objects: &Objects) -> BoxFuture<'static, ()> {
+    let (all, of, to) = (watcher::Config::default(), objects.clone(), objects.clone());
+    let (touches, tell) = (
+        move |model: &ModelDeployment| of.of_model(model),
+        move |touched| to.tell(touched),
+    );
+    context
+        .children
+        .watch(&context.client, scope, all, slim, touches, tell)
+}
+
+fn watch_claims(context: &Arc<Context>, scope: Option<&str>, objects: &Objects) -> BoxFuture<'static, ()> {
+    let (all, of, to) = (watcher::Config::default(), objects.clone(), objects.clone());
+    let (touches, tell) = (
+        move |claim: &PersistentVolumeClaim| of.of_claim(claim),
+        move |touched| to.tell(touched),
+    );
+    context
+        .children
+        .watch(&context.client, scope, all, slim_claim, touches, tell)
+}
+
+fn watch<C>(context: &Arc<Context>, scope: Option<&str>, objects: &Objects) -> BoxFuture<'static, ()>
 where
     C: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     C: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    let owners = owners.clone();
-    let tell = move |changed| owners.tell(changed);
-    context.children.watch::<C>(&context.client, scope, slim, tell)
+    let (ours, objects) = (watcher::Config::default().labels(MANAGED), objects.clone());
+    let tell = move |touched| objects.tell(touched);
+    let touches = |child: &C| owner_of(child).into_iter().collect();
+    context
+        .children
+        .watch(&context.client, scope, ours, slim, touches, tell)
+}
+
+/// Leaves out what nobody asks of claims that are others': only of our own it counts whether the operator once applied a field that is
+/// left out again.
+fn slim_claim(claim: &mut PersistentVolumeClaim) {
+    if owner_of(claim).is_none() {
+        claim.managed_fields_mut().clear();
+        claim.annotations_mut().clear();
+    }
 }
 
 /// Leaves out who applied which field.
@@ -133,18 +218,127 @@ fn watch_optional<C>(
     context: &Arc<Context>,
     scope: Option<&str>,
     wanted: OptionalKind,
-    owners: &Owners,
+    objects: &Objects,
 ) -> BoxFuture<'static, ()>
 where
     C: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     C: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    let (context, scope, owners) = (context.clone(), scope.map(String::from), owners.clone());
+    let (context, scope, objects) = (context.clone(), scope.map(String::from), objects.clone());
     async move {
         while !context.kinds.has(&context.client, wanted).await.unwrap_or(false) {
             tokio::time::sleep(ASK_AGAIN).await;
         }
-        watch::<C>(&context, scope.as_deref(), slim, &owners).await;
+        watch::<C>(&context, scope.as_deref(), &objects).await;
     }
     .boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::reflector;
+    use kube::runtime::watcher::Event;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn known<K>(objects: &[Value]) -> Store<K>
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + 'static,
+    {
+        let (store, mut writer) = reflector::store();
+        for object in objects {
+            writer.apply_watcher_event(&Event::Apply(serde_json::from_value(object.clone()).unwrap()));
+        }
+        store
+    }
+
+    fn service(namespace: &str, name: &str, spec: Value) -> Value {
+        json!({ "metadata": { "namespace": namespace, "name": name }, "spec": spec })
+    }
+
+    /// Services and models that name a claim or a model, in two namespaces.
+    fn scene() -> Objects {
+        let on_claim = json!({ "source": { "persistentVolumeClaim": { "claimName": "weights" } } });
+        let by_claim = json!({ "model": on_claim.clone() });
+        let services = [
+            service("speech", "by-claim", by_claim.clone()),
+            service("speech", "by-model", json!({ "modelRef": { "name": "base" } })),
+            service("other", "by-claim", by_claim),
+            service("other", "by-model", json!({ "modelRef": { "name": "base" } })),
+        ];
+        let models = [
+            service("speech", "on-claim", on_claim),
+            service(
+                "speech",
+                "base",
+                json!({ "source": { "bundled": { "name": "nano" } } }),
+            ),
+        ];
+        objects(known(&services), known(&models)).0
+    }
+
+    fn names(touched: Vec<Touched>) -> Vec<String> {
+        let mut names: Vec<String> = touched
+            .iter()
+            .map(|one| format!("{} {}/{}", one.kind.as_str(), one.namespace, one.name))
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_claim_touches_those_who_have_their_model_on_it_and_its_owner() {
+        let claim = |namespace: &str, name: &str, labels: Value| {
+            let claim =
+                json!({ "metadata": { "namespace": namespace, "name": name, "labels": labels }, "spec": {} });
+            serde_json::from_value::<PersistentVolumeClaim>(claim).unwrap()
+        };
+        let scene = scene();
+        let theirs = scene.of_claim(&claim("speech", "weights", json!({})));
+        assert_eq!(
+            names(theirs),
+            [
+                "ModelDeployment speech/on-claim",
+                "TranscriptionService speech/by-claim"
+            ]
+        );
+        assert_eq!(
+            names(scene.of_claim(&claim("speech", "another", json!({})))),
+            [""; 0]
+        );
+        let owned = json!({ crate::names::KIND: "ModelDeployment", crate::names::NAME: "base" });
+        let ours = scene.of_claim(&claim("speech", "base-model", owned));
+        assert_eq!(names(ours), ["ModelDeployment speech/base"]);
+    }
+
+    #[test]
+    fn a_model_touches_the_services_of_its_namespace_that_name_it() {
+        let model = service(
+            "speech",
+            "base",
+            json!({ "source": { "bundled": { "name": "nano" } } }),
+        );
+        let touched = scene().of_model(&serde_json::from_value(model).unwrap());
+        assert_eq!(names(touched), ["TranscriptionService speech/by-model"]);
+    }
+
+    #[test]
+    fn of_claims_that_are_others_only_what_counts_is_kept() {
+        let claim = |labels: Value| {
+            let fields = json!([{ "manager": "parlance", "operation": "Apply" }]);
+            let metadata = json!({ "name": "weights", "labels": labels, "managedFields": fields });
+            let mut claim: PersistentVolumeClaim =
+                serde_json::from_value(json!({ "metadata": metadata, "spec": { "volumeName": "v" } }))
+                    .unwrap();
+            claim.metadata.namespace = Some("speech".into());
+            slim_claim(&mut claim);
+            claim
+        };
+        let theirs = claim(json!({}));
+        assert!(theirs.managed_fields().is_empty());
+        assert!(theirs.spec.is_some());
+        let owned = json!({ crate::names::KIND: "ModelDeployment", crate::names::NAME: "base" });
+        assert_eq!(claim(owned).managed_fields().len(), 1);
+    }
 }

@@ -50,11 +50,8 @@ told of a cluster's kinds with --api-versions monitoring.coreos.com/v1/PodMonito
 {{/* What the operator may do with namespaced objects, verb by verb. */}}
 {{- define "parlance.rules" -}}
 - apiGroups: [parlance.dev]
-  resources: [transcriptionservices]
+  resources: [transcriptionservices, modeldeployments]
   verbs: [list, watch]
-- apiGroups: [parlance.dev]
-  resources: [modeldeployments]
-  verbs: [get, list, watch]
 - apiGroups: [parlance.dev]
   resources: [transcriptionservices/status, modeldeployments/status]
   verbs: [patch]

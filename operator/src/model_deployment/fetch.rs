@@ -31,14 +31,15 @@ pub async fn fetch(
         .serving
         .as_ref()
         .is_some_and(|serving| serving.gpu.is_some());
+    let (children, client, namespace) = (&context.children, &context.client, &owner.namespace);
     let observed = observe::observe(context, owner, wants_gpu).await?;
     let claim = match &model.spec.model.source.persistent_volume_claim {
-        Some(source) => observe::get(&context.client, &owner.namespace, &source.claim_name).await?,
+        Some(source) => children.named(client, namespace, &source.claim_name).await?,
         None => None,
     };
     let deployed = !observed.children.deployments.is_empty();
     let models = match &model.spec.serving {
-        Some(_) if !deployed => observe::all(&context.client, &owner.namespace).await?,
+        Some(_) if !deployed => children.all(client, namespace).await?,
         _ => Vec::new(),
     };
     Ok(Fetched {

@@ -27,13 +27,14 @@ pub async fn fetch(
     owner: &Owner,
     context: &Context,
 ) -> Result<Fetched, kube::Error> {
+    let (children, client, namespace) = (&context.children, &context.client, &owner.namespace);
     let observed = observe::observe(context, owner, service.spec.serving.gpu.is_some()).await?;
     let model = match &service.spec.model_ref {
-        Some(reference) => observe::get(&context.client, &owner.namespace, &reference.name).await?,
+        Some(reference) => children.named(client, namespace, &reference.name).await?,
         None => None,
     };
     let claim = match source_claim(service, model.as_ref()) {
-        Some(name) => observe::get(&context.client, &owner.namespace, &name).await?,
+        Some(name) => children.named(client, namespace, &name).await?,
         None => None,
     };
     Ok(Fetched {

@@ -161,7 +161,10 @@ impl World {
             }
             Method::GET if self.objects.contains_key(path) => (200, self.objects[path].clone()),
             Method::GET if path == "/api/v1/pods" => (200, self.pods_on(&parameter("fieldSelector"))),
-            Method::GET if is_collection(path) => (200, self.list(path, &parameter("labelSelector"))),
+            Method::GET if is_collection(path) => (
+                200,
+                self.list(path, &parameter("labelSelector"), &parameter("fieldSelector")),
+            ),
             Method::GET => status(404, "not found"),
             Method::PATCH => (200, self.apply(path, &parameter("fieldManager"), body)),
             Method::DELETE => match self.objects.remove(path) {
@@ -201,7 +204,8 @@ impl World {
         json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items})
     }
 
-    fn list(&self, path: &str, selector: &str) -> Value {
+    fn list(&self, path: &str, selector: &str, fields: &str) -> Value {
+        let name = fields.strip_prefix("metadata.name=");
         let wanted: Vec<(&str, &str)> = selector
             .split(',')
             .filter_map(|pair| pair.split_once('='))
@@ -212,6 +216,7 @@ impl World {
         });
         let items: Vec<&Value> = under
             .map(|(_, object)| object)
+            .filter(|object| name.is_none_or(|name| object["metadata"]["name"] == name))
             .filter(|object| {
                 wanted
                     .iter()
