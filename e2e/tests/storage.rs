@@ -13,6 +13,7 @@ use e2e::nodes::{FakeNode, TAINT};
 use e2e::source::{FILES, Sources};
 use e2e::{Found, TestNamespace, in_namespace, wait_for};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::storage::v1::StorageClass;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
@@ -61,6 +62,67 @@ async fn a_retained_volume_is_taken_up_by_a_model_of_its_name_without_a_download
         assert_eq!(first.status.unwrap().digest, second.status.unwrap().digest);
         assert_eq!(claims.get("digits-model").await.unwrap().uid(), claim.uid());
         assert!(sources.counts().values().all(|count| *count == 1), "{:?}", sources.counts());
+    })
+    .await;
+}
+
+/// What a claim asks for.
+async fn asked(namespace: &TestNamespace, claim: &str) -> String {
+    let claim = namespace.api::<PersistentVolumeClaim>().get(claim).await.unwrap();
+    let requests = claim.spec.unwrap().resources.unwrap().requests.unwrap();
+    requests["storage"].0.clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: make e2e"]
+async fn a_claim_grows_where_its_class_lets_it_and_it_is_told_where_not() {
+    in_namespace(|namespace| async move {
+        let classes: Api<StorageClass> = Api::all(namespace.client.clone());
+        let mut grows = classes.list(&ListParams::default()).await.unwrap().items.remove(0);
+        let class = |suffix: &str| format!("{}-{suffix}", namespace.name);
+        for (suffix, allowed) in [("grows", true), ("stays", false)] {
+            grows.metadata = serde_json::from_value(json!({ "name": class(suffix) })).unwrap();
+            grows.allow_volume_expansion = Some(allowed);
+            classes.create(&PostParams::default(), &grows).await.unwrap();
+        }
+        let cache =
+            |suffix: &str, size: &str| json!({ "cache": { "size": size, "storageClassName": class(suffix) } });
+        for suffix in ["grows", "stays"] {
+            namespace.apply(&model(suffix, cache(suffix, "128Mi"))).await;
+        }
+        for suffix in ["grows", "stays"] {
+            let available = |model: &ModelDeployment| is(model, ModelPhase::Available);
+            namespace.until::<ModelDeployment>(suffix, "to be available", available).await;
+            let larger = json!({ "spec": cache(suffix, "256Mi") });
+            namespace.merge::<ModelDeployment>(suffix, larger).await;
+        }
+        wait_for("the claim to ask for more", || async {
+            match asked(&namespace, "grows-model").await {
+                size if size == "256Mi" => Found::Yes(()),
+                other => Found::NotYet(other),
+            }
+        })
+        .await;
+        let told = |model: &ModelDeployment| {
+            let status = model.status.clone().unwrap_or_default();
+            has(&status.conditions, "Degraded", "True", Some("ApplyFailed"))
+        };
+        let refused = namespace.until::<ModelDeployment>("stays", "to say that it cannot grow", told).await;
+        let message = refused.status.unwrap().message.unwrap();
+        assert!(message.contains("stays-model") && message.contains("resize"), "{message}");
+        assert_eq!(asked(&namespace, "stays-model").await, "128Mi");
+
+        let as_it_is = json!({ "spec": { "cache": { "size": null } } });
+        namespace.merge::<ModelDeployment>("stays", as_it_is).await;
+        let well = |model: &ModelDeployment| {
+            let status = model.status.clone().unwrap_or_default();
+            has(&status.conditions, "Degraded", "False", None)
+        };
+        namespace.until::<ModelDeployment>("stays", "to be well again", well).await;
+        assert_eq!(asked(&namespace, "stays-model").await, "128Mi");
+        for suffix in ["grows", "stays"] {
+            classes.delete(&class(suffix), &DeleteParams::default()).await.unwrap();
+        }
     })
     .await;
 }
