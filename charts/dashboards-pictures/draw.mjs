@@ -1,10 +1,9 @@
-// Draws both dashboards: bundles the page, serves it beside Grafana's icons, the dashboards' files and Prometheus, and photographs it.
+// Draws both dashboards: bundles the page, hands it to Chromium with Grafana's icons, the dashboards' files and Prometheus's answers, and
+// photographs it. There is no server: Chromium ends requests whenever a pod on this machine comes or goes.
 //
 //   draw.mjs DASHBOARDS OUT     in the environment, PROMETHEUS: its address; FROM, TO: seconds; CHROMIUM; THEME (light);
 //                               SCRAPE (15s, the interval that the data source is told); WIDTH (1600)
-import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
-import { createServer } from 'node:http';
+import { readFile } from 'node:fs/promises';
 import { dirname, extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -38,49 +37,51 @@ const page = `<!doctype html><html><head><meta charset="utf-8"><link rel="styles
 <body style="margin:0"><div id="page"></div><script>window.__grafana_public_path__ = '/public/'</script>
 <script type="module" src="/page/page.js"></script></body></html>`;
 
-const server = createServer(async (request, response) => {
-  const { pathname, search } = new URL(request.url, 'http://localhost');
-  try {
-    if (pathname === '/') {
-      response.writeHead(200, { 'Content-Type': 'text/html' }).end(page);
-      return;
-    }
-    if (pathname.startsWith('/prometheus/')) {
-      const answer = await fetch(PROMETHEUS + pathname.slice('/prometheus'.length) + search);
-      response.writeHead(answer.status, { 'Content-Type': 'application/json' }).end(await answer.text());
-      return;
-    }
-    const [prefix, folder] = Object.entries(folders).find(([prefix]) => pathname.startsWith(prefix)) ?? [];
-    const file = folder && join(folder, normalize(pathname.slice(prefix.length)));
-    if (!file || !(await stat(file)).isFile()) throw new Error('no such file');
-    response.writeHead(200, { 'Content-Type': types[extname(file)] ?? 'application/octet-stream' });
-    createReadStream(file).pipe(response);
-  } catch (error) {
-    response.writeHead(404).end(String(error));
+async function answer({ pathname, search }) {
+  if (pathname === '/') {
+    return { contentType: 'text/html', body: page };
   }
-});
-await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  if (pathname.startsWith('/prometheus/')) {
+    const found = await fetch(PROMETHEUS + pathname.slice('/prometheus'.length) + search);
+    return { status: found.status, contentType: 'application/json', body: await found.text() };
+  }
+  const [prefix, folder] = Object.entries(folders).find(([start]) => pathname.startsWith(start)) ?? [];
+  if (!folder) {
+    return { status: 404 };
+  }
+  const body = await readFile(join(folder, normalize(pathname.slice(prefix.length))));
+  return { contentType: types[extname(pathname)] ?? 'application/octet-stream', body };
+}
 
-const browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox', '--disable-gpu', '--hide-scrollbars'] });
-let failed = false;
-for (const dashboard of ['services', 'operator']) {
+async function draw(browser, dashboard) {
   const tab = await browser.newPage({ viewport: { width: Number(WIDTH), height: 900 }, timezoneId: 'UTC', locale: 'en-US' });
-  const said = [];
-  tab.on('pageerror', (error) => said.push(String(error.stack ?? error)));
+  const faults = [];
+  tab.on('pageerror', (error) => faults.push(error.stack ?? String(error)));
+  await tab.route('**/*', async (route) => {
+    const url = new URL(route.request().url());
+    await route.fulfill(
+      await answer(url).catch((error) => {
+        faults.push(`${url.pathname}: ${error.message}`);
+        return { status: 500 };
+      })
+    );
+  });
   const query = new URLSearchParams({ dashboard, from: FROM, to: TO, theme: THEME, scrape: SCRAPE });
-  await tab.goto(`http://127.0.0.1:${server.address().port}/?${query}`);
-  await tab.waitForFunction(() => 'drawn' in document.body.dataset || 'failed' in document.body.dataset, null, { timeout: 60_000 });
+  await tab.goto(`http://grafana.invalid/?${query}`);
+  await tab.waitForFunction(() => 'drawn' in document.body.dataset || 'failed' in document.body.dataset, null, { timeout: 120_000 });
   await tab.waitForLoadState('networkidle');
-  const { drawn, failed: why } = await tab.evaluate(() => ({ ...document.body.dataset }));
-  if (why || said.length) {
-    failed = true;
-    console.error(`${dashboard}: ${[why, ...said].filter(Boolean).join('\n')}`);
-  }
+  const { drawn, failed } = await tab.evaluate(() => ({ ...document.body.dataset }));
   const path = join(out, `dashboard-${dashboard}.png`);
   await tab.screenshot({ path, fullPage: true });
+  if (failed) faults.unshift(failed);
+  if (faults.length) throw new Error(`${dashboard}: ${faults.join('\n')}`);
   console.log(`${path}${drawn ? `; without data: ${drawn}` : ''}`);
   await tab.close();
 }
-await browser.close();
-server.close();
-process.exitCode = failed ? 1 : 0;
+
+const browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox', '--disable-gpu', '--hide-scrollbars'] });
+try {
+  for (const dashboard of ['services', 'operator']) await draw(browser, dashboard);
+} finally {
+  await browser.close();
+}

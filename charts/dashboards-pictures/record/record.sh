@@ -47,10 +47,15 @@ restart_one() {
   "$BIN/ctr" -a "$CONTAINERD_SOCK" -n k8s.io task kill -s SIGKILL "${container#containerd://}"
 }
 
+misheard() {
+  kubectl --namespace lab create configmap misheard --from-file="a.wav=$MODEL/samples/three-digits-16k.wav" --from-literal=a.txt="Quite other words."
+}
+
 # minute N: what happens then
 minute() {
   case $1 in
-    0 | 1 | 2 | 3 | 4 | 5 | 6 | 8) apply_from "$1" ;;
+    0 | 1 | 2 | 3 | 4 | 5 | 8) apply_from "$1" ;;
+    6) misheard && apply_from 6 ;;
     7) scale 3 ;;
     9) restart_one ;;
     11) kubectl --namespace lab delete modeldeployment digits-next ;;

@@ -157,16 +157,16 @@ def main():
     web = http.server.ThreadingHTTPServer((host, int(port)), Web)
     threading.Thread(target=web.serve_forever, daemon=True).start()
     crowd = [
-        (wave(2.0, 1.2, 6), "http", "speech/calls", SHORT),
-        (wave(0.4, 0.2, 4), "Transcribe", "speech/calls", SHORT),
+        (wave(1.2, 0.8, 6), "http", "speech/calls", SHORT),
+        (wave(0.3, 0.2, 4), "Transcribe", "speech/calls", SHORT),
         (wave(0.15, 0.05, 3), "stream", "speech/calls", SHORT),
         (wave(0.1, 0.05, 5), "DetectLanguage", "speech/calls", SHORT),
         (wave(0.05, 0.03, 5), "http", "speech/calls", ["broken.wav"]),
-        (wave(0.25, 0.2, 5), "http", "speech/archive", LONG),
-        (wave(0.8, 0.0, 5, 9, 11), "http", "speech/archive", LONG),
+        (wave(0.08, 0.05, 5), "http", "speech/archive", LONG),
+        (wave(0.5, 0.0, 5, 9, 11), "http", "speech/archive", LONG),
         (wave(0.15, 0.1, 5), "Transcribe", "speech/archive", SHORT),
-        (wave(1.0, 0.5, 5, 2.5), "http", "speech/front-desk", SHORT),
-        (wave(4.0, 0.0, 5, 6, 10), "http", "speech/front-desk", SHORT),
+        (wave(0.6, 0.3, 5, 2.5), "http", "speech/front-desk", SHORT),
+        (wave(2.5, 0.0, 5, 6, 10), "http", "speech/front-desk", SHORT),
         (wave(0.3, 0.1, 4, 1.5), "http", "lab/digits", SHORT),
         (wave(0.05, 0.0, 4, 6), "hasty", "speech/archive", LONG),
     ]

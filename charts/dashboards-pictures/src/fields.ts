@@ -73,10 +73,16 @@ export function fieldConfig(panel: Panel): FieldConfigSource {
   return { defaults: merge({}, defaults, panel.fieldConfig.defaults), overrides: panel.fieldConfig.overrides };
 }
 
+// A graph has a gap where a value is none, as in Grafana's own panel.
+function finite(frame: DataFrame): DataFrame {
+  const fields = frame.fields.map((field) => ({ ...field, values: field.values.map((value) => (Number.isFinite(value) ? value : null)) }));
+  return { ...frame, fields };
+}
+
 export async function prepare(panel: Panel, frames: DataFrame[], theme: GrafanaTheme2): Promise<DataFrame[]> {
   const transformed = await lastValueFrom(transformDataFrame(panel.transformations ?? [], frames));
   return applyFieldOverrides({
-    data: transformed,
+    data: panel.type === 'timeseries' ? transformed.map(finite) : transformed,
     fieldConfig: fieldConfig(panel),
     fieldConfigRegistry: properties,
     replaceVariables: (text) => text,

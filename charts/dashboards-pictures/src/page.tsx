@@ -20,6 +20,9 @@ const CELL = 30;
 const GAP = 8;
 const MARGIN = 16;
 
+// the names that dashboards have for the icons of their links
+const ICONS: Record<string, IconName> = { 'external link': 'external-link-alt', dashboard: 'apps', doc: 'document-info' };
+
 const parameters = new URLSearchParams(location.search);
 const width = document.documentElement.clientWidth - 2 * MARGIN;
 
@@ -90,7 +93,7 @@ function Header({ dashboard, variables, range }: { dashboard: Dashboard; variabl
         <span style={{ flexGrow: 1 }} />
         {dashboard.links.map(({ title, icon }) => (
           <Boxed key={title}>
-            <Icon name={icon.replaceAll(' ', '-') as IconName} /> {title}
+            <Icon name={ICONS[icon]} /> {title}
           </Boxed>
         ))}
       </div>
