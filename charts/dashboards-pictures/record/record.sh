@@ -47,6 +47,12 @@ restart_one() {
   "$BIN/ctr" -a "$CONTAINERD_SOCK" -n k8s.io task kill -s SIGKILL "${container#containerd://}"
 }
 
+certificate() {
+  openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=contracts -addext subjectAltName=DNS:contracts.speech.svc \
+    -keyout "$RECORD/tls.key" -out "$RECORD/tls.crt" 2>"$RECORD/openssl.log"
+  kubectl --namespace speech create secret tls contracts-tls --cert "$RECORD/tls.crt" --key "$RECORD/tls.key"
+}
+
 misheard() {
   kubectl --namespace lab create configmap misheard --from-file="a.wav=$MODEL/samples/three-digits-16k.wav" --from-literal=a.txt="Quite other words."
 }
@@ -54,7 +60,8 @@ misheard() {
 # minute N: what happens then
 minute() {
   case $1 in
-    0 | 1 | 2 | 3 | 4 | 5 | 8) apply_from "$1" ;;
+    0 | 2 | 3 | 4 | 5 | 8) apply_from "$1" ;;
+    1) certificate && apply_from 1 ;;
     6) misheard && apply_from 6 ;;
     7) scale 3 ;;
     9) restart_one ;;

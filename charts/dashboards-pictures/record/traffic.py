@@ -167,7 +167,7 @@ def main():
         (wave(0.15, 0.1, 5), "Transcribe", "speech/archive", SHORT),
         (wave(0.6, 0.3, 5, 2.5), "http", "speech/front-desk", SHORT),
         (wave(2.5, 0.0, 5, 6, 10), "http", "speech/front-desk", SHORT),
-        (wave(0.3, 0.1, 4, 1.5), "http", "lab/digits", SHORT),
+        (wave(0.3, 0.1, 4, 1.5), "http", "lab/digits-model", SHORT),
         (wave(0.05, 0.0, 4, 6), "hasty", "speech/archive", LONG),
     ]
     threads = [threading.Thread(target=callers, args=each, daemon=True) for each in crowd]
