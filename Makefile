@@ -12,7 +12,7 @@ CLUSTER := e2e/cluster
 
 .PHONY: help
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # --- try it ---
 
@@ -100,6 +100,18 @@ fuzz: ## Damage audio files and decode them for MINUTES=10, longer than 'make te
 .PHONY: train
 train: ## Train the bundled model again
 	models/train/run.sh $(ARGS)
+
+.PHONY: dashboards
+dashboards: ## Draw the dashboards for docs/images, from PROMETHEUS=http://... or from what was recorded
+	charts/dashboards-pictures/draw.sh $(PROMETHEUS)
+
+.PHONY: dashboards-record
+dashboards-record: prerequisites build ## Record services, callers and their metrics on our own cluster, for 'make dashboards' (MINUTES=15)
+	@$(CLUSTER)/cluster-up.sh
+	@$(CLUSTER)/parlance-images.sh
+	@$(CLUSTER)/load-images.sh
+	@$(CLUSTER)/install.sh
+	MINUTES=$(or $(MINUTES),15) charts/dashboards-pictures/record/record.sh
 
 # --- cluster and images ---
 
