@@ -12,6 +12,8 @@ pub const MODEL_CACHED: &str = "ModelCached";
 pub const EVALUATION_PASSED: &str = "EvaluationPassed";
 /// Enough pods of the Deployment are available.
 pub const WORKLOAD_AVAILABLE: &str = "WorkloadAvailable";
+/// The pods of a TranscriptionService's canary serve. Absent where the spec asks for none.
+pub const CANARY_HEALTHY: &str = "CanaryHealthy";
 
 /// Why a condition is as it is: one word for each cause, stable across releases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,6 +98,12 @@ pub enum Reason {
     GatewayUnavailable,
     /// A Gateway does not take a route; the pods serve without.
     RouteNotAccepted,
+    /// The pods of the canary serve.
+    CanaryServing,
+    /// They have served as long as `canary.analysis` asks for.
+    CanaryPassed,
+    /// The canary does not serve, and no pod of it is left; the other pods serve as before.
+    CanaryFailed,
 }
 
 impl Reason {
@@ -142,6 +150,9 @@ impl Reason {
             Reason::CertManagerUnavailable => "CertManagerUnavailable",
             Reason::GatewayUnavailable => "GatewayUnavailable",
             Reason::RouteNotAccepted => "RouteNotAccepted",
+            Reason::CanaryServing => "CanaryServing",
+            Reason::CanaryPassed => "CanaryPassed",
+            Reason::CanaryFailed => "CanaryFailed",
         }
     }
 }

@@ -270,12 +270,12 @@ fn services(context: &Arc<Context>, scope: Option<&str>) -> Controller<Transcrip
             watcher::Config::default(),
             move |model| {
                 referring(&by_model, move |service| {
-                    let named = service
-                        .spec
-                        .model_ref
-                        .as_ref()
-                        .is_some_and(|reference| reference.name == model.name_any());
-                    named && service.namespace() == model.namespace()
+                    let spec = &service.spec;
+                    let canary = spec.canary.as_ref();
+                    let of_canary = canary.and_then(|canary| canary.model_ref.as_ref());
+                    let mut named = spec.model_ref.iter().chain(of_canary);
+                    named.any(|reference| reference.name == model.name_any())
+                        && service.namespace() == model.namespace()
                 })
             },
         )
@@ -284,7 +284,11 @@ fn services(context: &Arc<Context>, scope: Option<&str>) -> Controller<Transcrip
             watcher::Config::default(),
             move |claim| {
                 referring(&by_claim, move |service| {
-                    source_claim(service, None).as_deref() == Some(&claim.name_any())
+                    let spec = &service.spec;
+                    let canary = spec.canary.as_ref();
+                    let of_canary = canary.and_then(|canary| canary.model.as_ref());
+                    let mut own = spec.model.iter().chain(of_canary);
+                    own.any(|own| source_claim(Some(own), None).as_deref() == Some(&claim.name_any()))
                         && service.namespace() == claim.namespace()
                 })
             },

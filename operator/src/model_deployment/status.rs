@@ -242,6 +242,7 @@ fn state(model: &ModelDeployment, fetched: &Fetched, outcome: &Outcome, owner: &
         awaited,
         digest,
         evaluation: evaluated,
+        canary: None,
         rollout,
         good_news,
     }
