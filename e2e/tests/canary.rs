@@ -174,11 +174,8 @@ async fn a_canary_that_cannot_serve_is_taken_away_and_the_service_serves_on() {
         let client = Client::of(&namespace, "calls").await;
 
         let broken = [
-            // The server refuses these two together when it starts.
-            (
-                json!({ "transcription": { "temperatures": [0.5], "beamSize": 2 } }),
-                "CrashLoop",
-            ),
+            // More than half of a chunk, which the server refuses when it starts.
+            (json!({ "transcription": { "chunkOverlap": "20s" } }), "CrashLoop"),
             (
                 json!({ "image": "localhost/no-such-image:v1" }),
                 "ImagePullFailed",
