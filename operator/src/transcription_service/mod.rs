@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crds::TranscriptionService;
+use crds::canary::CanaryPhase;
 use crds::condition::MODEL_CACHED;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::runtime::controller::Action;
@@ -104,7 +105,11 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
     };
     let now = status::now();
     let next = status::status(service, &fetched, &outcome, now.clone());
-    let at_rest = conditions::at_rest(&next.conditions);
+    let canary_waits = next
+        .canary
+        .as_ref()
+        .is_some_and(|canary| canary.phase == CanaryPhase::Progressing);
+    let at_rest = conditions::at_rest(&next.conditions) && !canary_waits;
     status::publish(service, &next, outcome.changes(), context)
         .await
         .map_err(Error::Status)?;
