@@ -86,6 +86,8 @@ pub enum Reason {
     MonitoringUnavailable,
     /// `autoscaling` or `verticalPodAutoscaler` asks for something that the cluster does not have; the pods serve without.
     AutoscalingUnavailable,
+    /// The autoscaler cannot read what it scales on; the pods serve, as many as there are.
+    MetricsUnavailable,
     /// Pods are to claim devices, and the cluster has no such claims.
     DeviceClaimsUnavailable,
     /// A Secret that the pods mount does not exist, or lacks a key.
@@ -144,6 +146,7 @@ impl Reason {
             Reason::ApplyFailed => "ApplyFailed",
             Reason::MonitoringUnavailable => "MonitoringUnavailable",
             Reason::AutoscalingUnavailable => "AutoscalingUnavailable",
+            Reason::MetricsUnavailable => "MetricsUnavailable",
             Reason::DeviceClaimsUnavailable => "DeviceClaimsUnavailable",
             Reason::SecretNotFound => "SecretNotFound",
             Reason::CertificateNotReady => "CertificateNotReady",

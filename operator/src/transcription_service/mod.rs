@@ -22,7 +22,7 @@ use crate::conditions;
 use crate::context::Context;
 use crate::downloads;
 pub use crate::error::Error;
-use crate::health::report;
+use crate::health::{autoscaler, report};
 use crate::images;
 use crate::names::{Kind, Owner, PAUSED};
 use crate::observe::gpu_nodes;
@@ -139,9 +139,9 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
         (false, Some(_)) => downloads::PERIOD,
         (false, None) => Duration::from_secs(30),
     };
-    Ok(Action::requeue(
-        passes.map_or(soon, |passes| soon.min(passes + SECOND)),
-    ))
+    let blind = autoscaler::look_again(&fetched.observed.children, &now);
+    let awaited = passes.into_iter().chain(blind).map(|left| left + SECOND);
+    Ok(Action::requeue(awaited.fold(soon, Duration::min)))
 }
 
 /// Makes the canary as it should be. One that cannot be planned stays as it is, and whatever it is, the other pods do.

@@ -20,7 +20,7 @@ use crate::apply::{self, Change};
 use crate::conditions::State;
 use crate::context::Context;
 use crate::health::lacks::{lacks, split};
-use crate::health::{self, Finding, Rollout, Symptoms, report};
+use crate::health::{self, Finding, Rollout, Symptoms, autoscaler, report};
 use crate::names::Owner;
 use crate::publish::{self, Transition};
 use crate::resources::{Applied, Resources};
@@ -104,6 +104,9 @@ pub fn status(
     let owner = Owner::of(KIND, service.meta());
     let canary = canary::canary(service, fetched, outcome, &now);
     let mut state = state(service, fetched, outcome, &owner);
+    state
+        .lacks
+        .extend(autoscaler::findings(&fetched.observed.children, &now));
     state.lacks.extend(canary.as_ref().and_then(canary::finding));
     state.canary = canary.clone();
     let live_service = match outcome {
