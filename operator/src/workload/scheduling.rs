@@ -5,11 +5,15 @@
 
 use std::collections::BTreeMap;
 
+use crds::placement::Placement;
+use crds::serving::Serving;
 use k8s_openapi::api::core::v1::{
     Affinity, Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodAffinity,
     PodSpec, Taint, Toleration,
 };
 use kube::ResourceExt;
+
+use super::gpu;
 
 /// Whether labels meet a requirement.
 pub fn holds(requirement: &NodeSelectorRequirement, labels: &BTreeMap<String, String>) -> bool {
@@ -71,6 +75,21 @@ fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
         _ => toleration.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default(),
     };
     effect && key && value
+}
+
+/// Where a Job on the model of these pods may run: on a volume that one node mounts, only where they may run later, since the Job
+/// decides where the volume is. It asks for no GPU itself.
+pub fn of_job(serving: &Serving, one_node: bool) -> Placement {
+    let mut placement = serving.placement.clone().unwrap_or_default();
+    if let Some(gpu) = serving.gpu.as_ref().filter(|_| one_node) {
+        let on_gpus = gpu::node_affinity(gpu).map(|nodes| Affinity {
+            node_affinity: Some(nodes),
+            ..Default::default()
+        });
+        placement.affinity = both(placement.affinity, on_gpus);
+        placement.tolerations.extend(gpu::tolerations(gpu));
+    }
+    placement
 }
 
 /// What both ask for: all that either requires, and the preferences of both.
