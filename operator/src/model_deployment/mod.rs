@@ -73,7 +73,7 @@ async fn look_after(model: &ModelDeployment, context: &Context) -> Result<Action
                 settled,
             };
             let mut prepared = build::build(&plan);
-            if status::is_of_this_spec(model) && !context.update_running_servers {
+            if fetched.observed.keeps_images {
                 prepared = images::keep_serving_images(prepared, &fetched.observed.children);
             }
             match applier.apply(prepared, &fetched.observed.children).await {

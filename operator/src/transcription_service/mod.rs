@@ -77,13 +77,13 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
                 settled,
             };
             let mut prepared = build::build(&plan);
-            if status::is_of_this_spec(service) && !context.update_running_servers {
+            if fetched.observed.keeps_images {
                 prepared = images::keep_serving_images(prepared, &fetched.observed.children);
             }
             match applier.apply(prepared, &fetched.observed.children).await {
                 Ok((applied, mut changes)) => {
                     changes.extend(rollout::told(&plan.workload, &changes));
-                    let canary = bring_canary(&plan, service, &fetched, applier, context).await;
+                    let canary = bring_canary(&plan, service, &fetched, applier).await;
                     let canary = match canary {
                         Err(error) if error.namespace_goes() => return Ok(Action::await_change()),
                         brought => brought.map(|(live, more)| {
@@ -150,7 +150,6 @@ async fn bring_canary(
     service: &TranscriptionService,
     fetched: &Fetched,
     applier: Applier<'_>,
-    context: &Context,
 ) -> Result<(Option<Deployment>, Vec<Change>), apply::Error> {
     let live = &fetched.canary.children;
     let mut prepared = match &plan.canary {
@@ -158,7 +157,7 @@ async fn bring_canary(
         Some(Ok(canary)) => build::canary(canary),
         Some(Err(_)) => return Ok((None, Vec::new())),
     };
-    if status::is_of_this_spec(service) && !context.update_running_servers {
+    if fetched.observed.keeps_images {
         prepared = images::keep_serving_images(prepared, live);
     }
     let before = service.status.as_ref().and_then(|status| status.canary.as_ref());

@@ -9,7 +9,7 @@ use crds::placement::Placement;
 use crds::serving::Serving;
 use k8s_openapi::api::core::v1::{
     Affinity, Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodAffinity,
-    PodSpec, Taint, Toleration,
+    PodAntiAffinity, PodSpec, Taint, Toleration,
 };
 use kube::ResourceExt;
 
@@ -98,25 +98,35 @@ pub fn both(one: Option<Affinity>, other: Option<Affinity>) -> Option<Affinity> 
         (Some(one), Some(other)) => (one, other),
         (one, other) => return one.or(other),
     };
-    let anti = match (one.pod_anti_affinity, other.pod_anti_affinity) {
-        (Some(mut one), Some(other)) => {
-            extend(
-                &mut one.required_during_scheduling_ignored_during_execution,
-                other.required_during_scheduling_ignored_during_execution,
-            );
-            extend(
-                &mut one.preferred_during_scheduling_ignored_during_execution,
-                other.preferred_during_scheduling_ignored_during_execution,
-            );
-            Some(one)
-        }
-        (one, other) => one.or(other),
-    };
     Some(Affinity {
         node_affinity: nodes(one.node_affinity, other.node_affinity),
         pod_affinity: pods(one.pod_affinity, other.pod_affinity),
-        pod_anti_affinity: anti,
+        pod_anti_affinity: pods(
+            one.pod_anti_affinity.map(together),
+            other.pod_anti_affinity.map(together),
+        )
+        .map(apart),
     })
+}
+
+/// The same terms, as those of pods that are to be together.
+fn together(terms: PodAntiAffinity) -> PodAffinity {
+    PodAffinity {
+        required_during_scheduling_ignored_during_execution: terms
+            .required_during_scheduling_ignored_during_execution,
+        preferred_during_scheduling_ignored_during_execution: terms
+            .preferred_during_scheduling_ignored_during_execution,
+    }
+}
+
+/// The same terms, as those of pods that are to be apart.
+fn apart(terms: PodAffinity) -> PodAntiAffinity {
+    PodAntiAffinity {
+        required_during_scheduling_ignored_during_execution: terms
+            .required_during_scheduling_ignored_during_execution,
+        preferred_during_scheduling_ignored_during_execution: terms
+            .preferred_during_scheduling_ignored_during_execution,
+    }
 }
 
 fn pods(one: Option<PodAffinity>, other: Option<PodAffinity>) -> Option<PodAffinity> {

@@ -58,6 +58,12 @@ async fn queued_audio_is_told_to_be_missing_until_an_adapter_comes() {
     assert!(scenario.world().take_writes().is_empty(), "at rest");
 }
 
+/// Which of the writes it is.
+fn at(writes: &[String], short: &str) -> usize {
+    let found = writes.iter().position(|write| write == short);
+    found.unwrap_or_else(|| panic!("{short}: {writes:?}"))
+}
+
 #[tokio::test]
 async fn keda_takes_over_and_hands_back_without_a_dip() {
     let scenario = Scenario::with_service(scaled(false));
@@ -69,14 +75,8 @@ async fn keda_takes_over_and_hands_back_without_a_dip() {
     scenario.change_spec("transcriptionservices", "calls", |spec| *spec = scaled(true));
     scenario.reconcile_service().await.unwrap();
     let writes = scenario.world().take_writes();
-    let at = |short: &str| {
-        writes
-            .iter()
-            .position(|write| write == short)
-            .unwrap_or_else(|| panic!("{short}: {writes:?}"))
-    };
     assert!(
-        at("DELETE horizontalpodautoscalers/calls") < at("PATCH scaledobjects/calls"),
+        at(&writes, "DELETE horizontalpodautoscalers/calls") < at(&writes, "PATCH scaledobjects/calls"),
         "KEDA refuses what has an autoscaler: {writes:?}"
     );
     assert_eq!(replicas(&scenario), 4);
@@ -86,14 +86,8 @@ async fn keda_takes_over_and_hands_back_without_a_dip() {
     scenario.change_spec("transcriptionservices", "calls", |spec| *spec = scaled(false));
     scenario.reconcile_service().await.unwrap();
     let writes = scenario.world().take_writes();
-    let at = |short: &str| {
-        writes
-            .iter()
-            .position(|write| write == short)
-            .unwrap_or_else(|| panic!("{short}: {writes:?}"))
-    };
     assert!(
-        at("DELETE scaledobjects/calls") < at("PATCH horizontalpodautoscalers/calls"),
+        at(&writes, "DELETE scaledobjects/calls") < at(&writes, "PATCH horizontalpodautoscalers/calls"),
         "{writes:?}"
     );
     assert_eq!(replicas(&scenario), 4);
