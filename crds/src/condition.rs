@@ -12,6 +12,8 @@ pub const MODEL_CACHED: &str = "ModelCached";
 pub const EVALUATION_PASSED: &str = "EvaluationPassed";
 /// Enough pods of the Deployment are available.
 pub const WORKLOAD_AVAILABLE: &str = "WorkloadAvailable";
+/// The pods of a TranscriptionService's canary serve. Absent where the spec asks for none.
+pub const CANARY_HEALTHY: &str = "CanaryHealthy";
 
 /// Why a condition is as it is: one word for each cause, stable across releases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -84,6 +86,8 @@ pub enum Reason {
     MonitoringUnavailable,
     /// `autoscaling` or `verticalPodAutoscaler` asks for something that the cluster does not have; the pods serve without.
     AutoscalingUnavailable,
+    /// The autoscaler cannot read what it scales on; the pods serve, as many as there are.
+    MetricsUnavailable,
     /// Pods are to claim devices, and the cluster has no such claims.
     DeviceClaimsUnavailable,
     /// A Secret that the pods mount does not exist, or lacks a key.
@@ -96,6 +100,12 @@ pub enum Reason {
     GatewayUnavailable,
     /// A Gateway does not take a route; the pods serve without.
     RouteNotAccepted,
+    /// The pods of the canary serve.
+    CanaryServing,
+    /// They have served as long as `canary.analysis` asks for.
+    CanaryPassed,
+    /// The canary does not serve, and no pod of it is left; the other pods serve as before.
+    CanaryFailed,
 }
 
 impl Reason {
@@ -136,12 +146,16 @@ impl Reason {
             Reason::ApplyFailed => "ApplyFailed",
             Reason::MonitoringUnavailable => "MonitoringUnavailable",
             Reason::AutoscalingUnavailable => "AutoscalingUnavailable",
+            Reason::MetricsUnavailable => "MetricsUnavailable",
             Reason::DeviceClaimsUnavailable => "DeviceClaimsUnavailable",
             Reason::SecretNotFound => "SecretNotFound",
             Reason::CertificateNotReady => "CertificateNotReady",
             Reason::CertManagerUnavailable => "CertManagerUnavailable",
             Reason::GatewayUnavailable => "GatewayUnavailable",
             Reason::RouteNotAccepted => "RouteNotAccepted",
+            Reason::CanaryServing => "CanaryServing",
+            Reason::CanaryPassed => "CanaryPassed",
+            Reason::CanaryFailed => "CanaryFailed",
         }
     }
 }

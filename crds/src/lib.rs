@@ -4,6 +4,7 @@
 //! behaviour beyond defaults: the operator decides what a spec means.
 
 pub mod autoscaling;
+pub mod canary;
 pub mod condition;
 pub mod endpoint;
 pub mod evaluation;

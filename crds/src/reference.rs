@@ -72,8 +72,11 @@ fn rows(path: &str, schema: &JSONSchemaProps, required: bool, out: &mut String, 
         cell(&default)
     );
     rules.extend(rules_of(schema, path));
-    // As in a pod, whose own reference has it.
-    if path.ends_with(".placement.affinity") {
+    // As in a pod, whose own reference has it; and as in the spec around a canary.
+    if path.ends_with(".placement.affinity")
+        || path.ends_with(".canary.model")
+        || path.ends_with(".canary.transcription")
+    {
         return;
     }
     let (prefix, inner) = match &schema.items {

@@ -5,6 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::canary::{Canary, CanaryStatus};
 use crate::model::{DownloadStatus, Model};
 use crate::serving::Serving;
 
@@ -37,6 +38,7 @@ use crate::serving::Serving;
     printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.readyReplicas"),
     printcolumn(name = "Endpoint", type_ = "string", json_path = ".status.endpoint.grpc"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Canary", type_ = "string", json_path = ".status.canary.phase", priority = 1),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1),
     validation = Rule::new("self.metadata.name.size() <= 48 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message(
         "metadata.name must have at most 48 characters, start with a letter and hold only a-z, 0-9 and '-': child objects are named after it"
@@ -54,6 +56,10 @@ pub struct TranscriptionServiceSpec {
     /// A model of this service's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<Model>,
+
+    /// A few pods beside the others that serve otherwise: another model, image or setting is tried on a share of the requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
 
     /// How pods serve it.
     #[serde(flatten)]
@@ -82,7 +88,8 @@ pub struct TranscriptionServiceStatus {
     /// The state in one sentence: what is wrong, and what to do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// The state in its parts: Ready, Progressing, Degraded, ModelCached, WorkloadAvailable.
+    /// The state in its parts: Ready, Progressing, Degraded, ModelCached, WorkloadAvailable; and CanaryHealthy where there is
+    /// a canary.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -95,6 +102,9 @@ pub struct TranscriptionServiceStatus {
     /// How far the download of the model is, while one runs and its pod can be asked. It is told every ten seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub download: Option<DownloadStatus>,
+    /// What has become of the canary, where the spec asks for one. Its pods are not counted below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryStatus>,
     /// Pods that exist.
     #[serde(default)]
     pub replicas: i32,

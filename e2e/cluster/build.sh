@@ -11,7 +11,7 @@ set -euo pipefail
 . "$CLUSTER_DIR/lib/go.sh"
 
 ALL=(kubernetes etcd containerd runc cni coredns local-path-provisioner helm grpcurl glua pause busybox kwok-stages
-  prometheus-crds gateway-crds cert-manager-crds)
+  prometheus-crds gateway-crds cert-manager-crds keda-crds vertical-pod-autoscaler-crds)
 
 mkdir -p "$BIN" "$STAMPS" "$LOGS"
 exec 8>"$PARLANCE_CACHE/build.lock"
@@ -145,6 +145,22 @@ build_cert_manager_crds() {
   done >"$1/cert-manager-crds.yaml"
 }
 
+# The kinds of the two autoscalers.
+build_keda_crds() {
+  local folder kind
+  go mod download github.com/kedacore/keda/v2
+  folder=$(go list -m -f '{{.Dir}}' github.com/kedacore/keda/v2)/config/crd/bases
+  for kind in scaledobjects triggerauthentications clustertriggerauthentications; do
+    printf -- '---\n' && cat "$folder/keda.sh_$kind.yaml"
+  done >"$1/keda-crds.yaml"
+}
+
+build_vertical_pod_autoscaler_crds() {
+  go mod download k8s.io/autoscaler/vertical-pod-autoscaler
+  cat "$(go list -m -f '{{.Dir}}' k8s.io/autoscaler/vertical-pod-autoscaler)/deploy/vpa-v1-crd-gen.yaml" \
+    >"$1/vertical-pod-autoscaler-crds.yaml"
+}
+
 version_of() { awk -v m="$2" '$1 == m { print $2; exit } $2 == m { print $3; exit }' "$CLUSTER_DIR/mods/$1/go.mod"; }
 
 build_prometheus_adapter() {
@@ -208,6 +224,10 @@ build_one() {
     prometheus-crds) build prometheus-crds prometheus-operator prometheus-crds.yaml build_prometheus_crds ;;
     gateway-crds) build gateway-crds gateway-api gateway-crds.yaml build_gateway_crds ;;
     cert-manager-crds) build cert-manager-crds cert-manager cert-manager-crds.yaml build_cert_manager_crds ;;
+    keda-crds) build keda-crds keda keda-crds.yaml build_keda_crds ;;
+    vertical-pod-autoscaler-crds)
+      build "$1" vertical-pod-autoscaler vertical-pod-autoscaler-crds.yaml build_vertical_pod_autoscaler_crds
+      ;;
     *) fail "$1 is not one of: ${ALL[*]} promtool prometheus prometheus-adapter" ;;
   esac
 }

@@ -13,7 +13,8 @@ if [ "$CLUSTER" = own ]; then
   export PARLANCE_MODEL_IMAGE=$MODEL_REPOSITORY:$IMAGE_TAG
   export PARLANCE_AUDIT_LOG=$RUN/logs/audit.log PARLANCE_KWOK=1 PARLANCE_BUSYBOX_IMAGE=localhost/busybox:dev
   export PARLANCE_PROMETHEUS_CRDS=$BIN/prometheus-crds.yaml PARLANCE_GATEWAY_CRDS=$BIN/gateway-crds.yaml
-  export PARLANCE_CERT_MANAGER_CRDS=$BIN/cert-manager-crds.yaml
+  export PARLANCE_CERT_MANAGER_CRDS=$BIN/cert-manager-crds.yaml PARLANCE_KEDA_CRDS=$BIN/keda-crds.yaml
+  export PARLANCE_VERTICAL_POD_AUTOSCALER_CRDS=$BIN/vertical-pod-autoscaler-crds.yaml
   export PARLANCE_PROMETHEUS=$BIN/prometheus PARLANCE_PROMETHEUS_ADAPTER=$BIN/prometheus-adapter
 fi
 exec "$@"

@@ -80,6 +80,11 @@ fn from(source: Value) -> Value {
     model
 }
 
+/// A service with such a canary.
+fn canary(block: Value) -> Value {
+    service(json!({ "spec": { "canary": block } }))
+}
+
 fn transcribing(settings: Value) -> Value {
     service(json!({ "spec": { "transcription": settings } }))
 }
@@ -150,6 +155,8 @@ async fn good_objects_are_taken() {
                 "logprobThreshold": -1, "noSpeechThreshold": 0.75, "initialPrompt": "Names: Åsa,\n$(HOME).",
                 "carryInitialPrompt": true, "hotwords": "x".repeat(4096), "conditionOnPreviousText": false
             })),
+            canary(json!({ "image": "a", "weight": 50, "analysis": {} })),
+            canary(json!({ "modelRef": { "name": "a" }, "transcription": { "vad": { "threshold": 0.4 }, "chunkOverlap": "2s" } })),
             transcribing(json!({ "longForm": "Sequential", "chunkDuration": "30000ms" })),
             transcribing(json!({ "longForm": "Chunked", "chunkDuration": "10s", "initialPrompt": "a" })),
             transcribing(json!({ "vad": {}, "beamSize": 2, "compressionRatioThreshold": 0 })),
@@ -396,6 +403,18 @@ async fn bad_objects_are_refused_with_a_sentence() {
             (evaluated(json!({ "samples": { "bundled": {} }, "threshold": 1.5 })), "spec.evaluation.threshold"),
             (evaluated(json!({ "samples": { "bundled": {} }, "threshold": null })), "spec.evaluation.threshold"),
             (evaluated(json!({ "samples": { "bundled": {} }, "metric": "similarity" })), "spec.evaluation.metric"),
+            (canary(json!({ "weight": 10 })), "canary must change something"),
+            (
+                canary(json!({ "modelRef": { "name": "a" }, "model": { "source": { "bundled": { "name": "a" } } } })),
+                "canary.modelRef and canary.model cannot both be set",
+            ),
+            (canary(json!({ "image": "a", "weight": 51 })), "spec.canary.weight"),
+            (canary(json!({ "image": "a", "analysis": { "duration": "0s" } })), "canary.analysis.duration must be above 0s"),
+            (canary(json!({ "image": "a", "analysis": { "duration": "169h" } })), "canary.analysis.duration must be above 0s and at most 168h"),
+            (canary(json!({ "image": "a", "analysis": { "maxRestarts": -1 } })), "spec.canary.analysis.maxRestarts"),
+            (canary(json!({ "transcription": { "beamSize": 33 } })), "spec.canary.transcription.beamSize"),
+            (canary(json!({ "transcription": { "vad": { "minSpeech": "short" } } })), "spec.canary.transcription.vad.minSpeech"),
+            (canary(json!({ "transcription": { "beams": 3 } })), "spec.canary.transcription.beams: field not declared in schema"),
             (service(json!({ "spec": { "profile": "huge" } })), "spec.profile"),
             (service(json!({ "spec": { "gpu": { "count": 0 } } })), "spec.gpu.count"),
             (service(json!({ "spec": { "replica": 1 } })), ".spec.replica: field not declared in schema"),

@@ -338,11 +338,12 @@ impl Applier<'_> {
         let hash = applied_hash(&body);
         body["metadata"]["annotations"][APPLIED] = json!(hash);
 
+        let is_applied = |live: &K| live.annotations().get(APPLIED) == Some(&hash);
+        let goes = |live: &K| live.meta().deletion_timestamp.is_some();
+        let difference = |live: &K| drift::first_difference(&body, &as_json(live));
         let as_wanted = |live: &K| {
             let ours = foreign_holder(self.owner, live.meta()).is_none();
-            let applied = live.annotations().get(APPLIED) == Some(&hash);
-            let goes = live.meta().deletion_timestamp.is_some();
-            ours && (goes || (applied && drift::first_difference(&body, &as_json(live)).is_none()))
+            ours && (goes(live) || (is_applied(live) && difference(live).is_none()))
         };
         if let Some(live) = found
             .iter()
@@ -367,11 +368,10 @@ impl Applier<'_> {
             let kind = K::kind(&()).to_string();
             return Err(Error::Conflict { kind, name, holder });
         }
-        if as_wanted(&live) {
+        let (as_last_applied, difference) = (is_applied(&live), difference(&live));
+        if goes(&live) || (as_last_applied && difference.is_none()) {
             return Ok(live);
         }
-        let as_last_applied = live.annotations().get(APPLIED) == Some(&hash);
-        let difference = drift::first_difference(&body, &as_json(&live));
         let updated = self.patch::<K>(&name, MANAGER, &body).await?;
         if updated.resource_version() != live.resource_version() {
             let action = match difference {

@@ -192,14 +192,20 @@ async fn follow<K>(
 ) where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
 {
-    let mut pending = HashSet::new();
+    let (mut pending, mut told) = (HashSet::new(), false);
     pin_mut!(events);
     while let Some(event) = events.next().await {
         let event = match event {
             Ok(event) => event,
             Err(error) => {
                 let kind = K::kind(&());
-                tracing::warn!(%kind, "failed to watch, and asks for them each time: {error}");
+                // Once, until it works again: a watch that is not allowed fails for ever.
+                if told {
+                    tracing::debug!(%kind, "failed again to watch: {error}");
+                } else {
+                    tracing::warn!(%kind, "failed to watch, and asks for them each time: {error}");
+                }
+                told = true;
                 complete.store(false, Ordering::Release);
                 continue;
             }
@@ -215,6 +221,7 @@ async fn follow<K>(
         let listing = matches!(event, Event::Init | Event::InitApply(_));
         writer.apply_watcher_event(&event);
         if !listing {
+            told = false;
             complete.store(true, Ordering::Release);
             pending.drain().for_each(&tell);
         }

@@ -1,10 +1,12 @@
 //! Conditions, and what makes them.
 //!
-//! In: what is wrong, what is awaited, and how far the pods are. Out: the five conditions that both kinds have, and the one of an evaluation. Pure: the
+//! In: what is wrong, what is awaited, and how far the pods are. Out: the five conditions that both kinds have, and those of an
+//! evaluation and of a canary. Pure: the
 //! time comes from outside, and changes only where a condition's status does.
 
+use crds::canary::{CanaryPhase, CanaryStatus};
 use crds::condition::{
-    DEGRADED, EVALUATION_PASSED, MODEL_CACHED, PROGRESSING, READY, Reason, WORKLOAD_AVAILABLE,
+    CANARY_HEALTHY, DEGRADED, EVALUATION_PASSED, MODEL_CACHED, PROGRESSING, READY, Reason, WORKLOAD_AVAILABLE,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -24,6 +26,8 @@ pub struct State {
     pub digest: Option<String>,
     /// What came of the evaluation, where one is asked for.
     pub evaluation: Option<Evaluated>,
+    /// What has become of the canary, where one is asked for.
+    pub canary: Option<CanaryStatus>,
     /// How far the pods are; nothing when there are none to be.
     pub rollout: Option<Rollout>,
     /// What to say when all is well.
@@ -112,6 +116,7 @@ impl State {
             self.workload_available(&headline),
         ];
         all.extend(self.evaluation_passed(&headline));
+        all.extend(self.canary.as_ref().map(canary_healthy));
         all.into_iter()
             .map(|condition| dated(condition, previous, generation, now))
             .collect()
@@ -161,7 +166,20 @@ impl State {
     }
 }
 
+fn canary_healthy(canary: &CanaryStatus) -> Condition {
+    let healthy = match canary.phase {
+        CanaryPhase::Progressing => None,
+        CanaryPhase::Serving | CanaryPhase::Passed => Some(true),
+        CanaryPhase::Failed => Some(false),
+    };
+    condition(CANARY_HEALTHY, healthy, &canary.reason, &canary.message)
+}
+
 fn verdict(type_: &str, status: Option<bool>, why: &Finding) -> Condition {
+    condition(type_, status, why.reason.as_str(), &why.message)
+}
+
+fn condition(type_: &str, status: Option<bool>, reason: &str, message: &str) -> Condition {
     let status = match status {
         Some(true) => "True",
         Some(false) => "False",
@@ -170,8 +188,8 @@ fn verdict(type_: &str, status: Option<bool>, why: &Finding) -> Condition {
     Condition {
         type_: type_.into(),
         status: status.into(),
-        reason: why.reason.as_str().into(),
-        message: truncated(&why.message),
+        reason: reason.into(),
+        message: truncated(message),
         observed_generation: None,
         last_transition_time: Time(Default::default()),
     }

@@ -8,7 +8,9 @@ use std::fmt::Write;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use crds::condition::{DEGRADED, EVALUATION_PASSED, MODEL_CACHED, PROGRESSING, READY, Reason};
+use crds::condition::{
+    CANARY_HEALTHY, DEGRADED, EVALUATION_PASSED, MODEL_CACHED, PROGRESSING, READY, Reason,
+};
 use governor::clock::MonotonicClock;
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
@@ -63,9 +65,10 @@ pub fn announcements(before: &[Condition], after: &[Condition], changes: &[Chang
         }
     }
     told.extend(begun(before, after));
+    told.extend(of_canary(before, after));
     if let Some(wrong) = find(after, DEGRADED).filter(|condition| condition.status == "True") {
-        let known =
-            find(before, DEGRADED).is_some_and(|old| old.status == "True" && old.reason == wrong.reason);
+        let known = wrong.reason == Reason::CanaryFailed.as_str()
+            || find(before, DEGRADED).is_some_and(|old| old.status == "True" && old.reason == wrong.reason);
         if !known {
             told.push(Announcement {
                 warning: true,
@@ -75,6 +78,27 @@ pub fn announcements(before: &[Condition], after: &[Condition], changes: &[Chang
         }
     }
     told
+}
+
+/// That a canary serves, has passed or has failed.
+fn of_canary(before: &[Condition], after: &[Condition]) -> Option<Announcement> {
+    let now = find(after, CANARY_HEALTHY).filter(|now| now.status != "Unknown")?;
+    let known =
+        find(before, CANARY_HEALTHY).is_some_and(|old| old.status == now.status && old.reason == now.reason);
+    let warning = now.status == "False";
+    let reason = match warning {
+        true => Reason::CanaryFailed.as_str(),
+        false => &now.reason,
+    };
+    let note = match warning {
+        true => format!("{}: {}", now.reason, now.message),
+        false => now.message.clone(),
+    };
+    (!known).then(|| Announcement {
+        warning,
+        reason: reason.into(),
+        note,
+    })
 }
 
 /// The step that has begun, where it is another than before: that the model is fetched, evaluated or deployed.

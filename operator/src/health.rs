@@ -3,6 +3,7 @@
 //! In: objects as they were observed. Out: findings, each with a reason and a sentence that tells a person what to do, the
 //! root cause first. Pure. It does not say what follows for the status: `conditions` and each kind's `status` do.
 
+pub mod autoscaler;
 pub mod claims;
 pub mod evaluation;
 pub mod lacks;

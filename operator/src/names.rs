@@ -25,6 +25,9 @@ pub const FOLDER: &str = "parlance.dev/folder";
 /// Annotation on an evaluation Job: hash of the model and of how it is evaluated.
 pub const EVALUATES: &str = "parlance.dev/evaluates";
 
+/// Annotation on pods of a canary: hash of what they do otherwise.
+pub const VARIANT: &str = "parlance.dev/variant";
+
 /// Label: kind of the object that a child belongs to.
 pub const KIND: &str = "parlance.dev/kind";
 /// Label: name of the object that a child belongs to.
@@ -87,14 +90,18 @@ impl Kind {
 pub enum Component {
     /// It serves requests.
     Server,
+    /// It serves requests too, otherwise than the others.
+    Canary,
     /// It keeps or verifies the model.
     Model,
 }
 
 impl Component {
-    fn as_str(self) -> &'static str {
+    /// The part as the label [`COMPONENT`] has it.
+    pub fn as_str(self) -> &'static str {
         match self {
             Component::Server => "server",
+            Component::Canary => "canary",
             Component::Model => "model",
         }
     }
@@ -139,6 +146,14 @@ impl Owner {
             match_labels: Some(self.selector(component)),
             ..Default::default()
         }
+    }
+
+    /// Labels by which the pods are selected that serve, those of a canary among them. No other pod of a TranscriptionService is
+    /// left out.
+    pub fn selector_with_canary(&self) -> BTreeMap<String, String> {
+        let mut labels = self.selector(Component::Server);
+        labels.remove(COMPONENT);
+        labels
     }
 
     /// Labels of a child.
@@ -215,6 +230,11 @@ impl Owner {
 /// Name of the claim that caches the model of a TranscriptionService.
 pub fn cache_claim(service: &str) -> String {
     format!("{service}-cache")
+}
+
+/// Name of the Deployment of a TranscriptionService's canary.
+pub fn canary_child(service: &str) -> String {
+    format!("{service}-canary")
 }
 
 /// Name of a ModelDeployment's claim, and of the Deployment and the other children that serve its model.

@@ -97,7 +97,11 @@ impl Objects {
     fn of_claim(&self, claim: &PersistentVolumeClaim) -> Vec<Touched> {
         let (name, namespace) = (claim.name_any(), claim.namespace());
         let services = referring(&self.services, Kind::TranscriptionService, |service| {
-            service.namespace() == namespace && source_claim(service, None).as_deref() == Some(&name)
+            let canary = service.spec.canary.as_ref();
+            let of_canary = canary.and_then(|canary| canary.model.as_ref());
+            let mut own = service.spec.model.iter().chain(of_canary);
+            service.namespace() == namespace
+                && own.any(|own| source_claim(Some(own), None).as_deref() == Some(&name))
         });
         let models = referring(&self.models, Kind::ModelDeployment, |model| {
             let source = model.spec.model.source.persistent_volume_claim.as_ref();
@@ -110,8 +114,10 @@ impl Objects {
     fn of_model(&self, changed: &ModelDeployment) -> Vec<Touched> {
         let (name, namespace) = (changed.name_any(), changed.namespace());
         let services = referring(&self.services, Kind::TranscriptionService, |service| {
-            let named = service.spec.model_ref.as_ref();
-            service.namespace() == namespace && named.is_some_and(|named| named.name == name)
+            let canary = service.spec.canary.as_ref();
+            let of_canary = canary.and_then(|canary| canary.model_ref.as_ref());
+            let mut named = service.spec.model_ref.iter().chain(of_canary);
+            service.namespace() == namespace && named.any(|named| named.name == name)
         });
         let models = referring(&self.models, Kind::ModelDeployment, |model| {
             model.namespace() == namespace && model.name_any() != name && waits_for_its_turn(model)
@@ -264,6 +270,7 @@ mod tests {
         let services = [
             service("speech", "by-claim", by_claim.clone()),
             service("speech", "by-model", json!({ "modelRef": { "name": "base" } })),
+            service("speech", "canary", json!({ "canary": { "weight": 10, "modelRef": { "name": "base" } } })),
             service("other", "by-claim", by_claim),
             service("other", "by-model", json!({ "modelRef": { "name": "base" } })),
         ];
@@ -320,7 +327,10 @@ mod tests {
             json!({ "source": { "bundled": { "name": "nano" } } }),
         );
         let touched = scene().of_model(&serde_json::from_value(model).unwrap());
-        assert_eq!(names(touched), ["TranscriptionService speech/by-model"]);
+        assert_eq!(
+            names(touched),
+            ["TranscriptionService speech/by-model", "TranscriptionService speech/canary"]
+        );
     }
 
     #[test]

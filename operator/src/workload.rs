@@ -39,10 +39,11 @@ use crds::placement::{Gpu, Placement};
 use crds::security::NetworkPolicy;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{LocalObjectReference, PodTemplateSpec, ResourceRequirements};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::kinds::OptionalKind;
-use crate::names::{MODEL_FOLDER, Owner};
+use crate::names::{Component, MODEL_FOLDER, Owner, canary_child};
 use crate::observe::Observed;
 use crate::resources::{Prepared, Resources};
 use endpoint::EndpointPlan;
@@ -57,6 +58,8 @@ pub struct WorkloadPlan {
     pub owner: Owner,
     /// Name of the Deployment and of the objects beside it.
     pub name: String,
+    /// Whether the pods serve alone.
+    pub role: Role,
     /// Name by which clients know the model.
     pub model_name: String,
     /// Where the pods find the model.
@@ -87,6 +90,18 @@ pub struct WorkloadPlan {
     pub disruption: Option<Budget>,
     /// What Prometheus is told of the pods.
     pub monitoring: MonitoringPlan,
+}
+
+/// Whether pods serve alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// They do.
+    #[default]
+    Alone,
+    /// Those of a canary serve beside them, by the same Service.
+    BesideCanary,
+    /// They are those of the canary, which does otherwise what this hash tells.
+    Canary(String),
 }
 
 /// A model on a volume.
@@ -251,6 +266,34 @@ impl WorkloadPlan {
             .iter()
             .find(|one| one.metadata.name.as_ref() == Some(&self.name))
     }
+
+    /// Name of the Deployment, and of what each Deployment has for itself.
+    pub fn deployment(&self) -> String {
+        match self.role {
+            Role::Alone | Role::BesideCanary => self.name.clone(),
+            Role::Canary(_) => canary_child(&self.name),
+        }
+    }
+
+    /// What part of the object the pods are.
+    pub fn component(&self) -> Component {
+        match self.role {
+            Role::Alone | Role::BesideCanary => Component::Server,
+            Role::Canary(_) => Component::Canary,
+        }
+    }
+
+    /// Selects all pods that serve, for clients and for Prometheus.
+    pub fn all_that_serve(&self) -> LabelSelector {
+        let labels = match self.role {
+            Role::Alone => self.owner.selector(Component::Server),
+            Role::BesideCanary | Role::Canary(_) => self.owner.selector_with_canary(),
+        };
+        LabelSelector {
+            match_labels: Some(labels),
+            ..Default::default()
+        }
+    }
 }
 
 /// Use of the CPU, in percent, that is held where nothing that the spec asks for can be measured.
@@ -397,6 +440,15 @@ pub fn build(plan: &WorkloadPlan) -> Resources<Prepared> {
         ingresses: ingress::ingresses(plan),
         http_routes: routes::http_route(plan).into_iter().collect(),
         grpc_routes: routes::grpc_route(plan).into_iter().collect(),
+        ..Resources::default()
+    }
+}
+
+/// The children of a canary: it shares all others with the pods beside which it serves.
+pub fn build_canary(plan: &WorkloadPlan) -> Resources<Prepared> {
+    Resources {
+        deployments: vec![deployment::deployment(plan)],
+        network_policies: network_policy::network_policy(plan).into_iter().collect(),
         ..Resources::default()
     }
 }

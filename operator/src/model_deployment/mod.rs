@@ -21,7 +21,7 @@ use crate::conditions;
 use crate::context::Context;
 use crate::downloads;
 pub use crate::error::Error;
-use crate::health::{evaluation, report};
+use crate::health::{autoscaler, evaluation, report};
 use crate::images;
 use crate::names::{Kind, Owner, PAUSED};
 use crate::observe::gpu_nodes;
@@ -31,6 +31,8 @@ use plan::Plan;
 use status::Outcome;
 
 const KIND: Kind = Kind::ModelDeployment;
+/// Times in a status are whole seconds.
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Brings the children and the status of `model` to what its spec asks for.
 pub async fn reconcile(model: Arc<ModelDeployment>, context: Arc<Context>) -> Result<Action, Error> {
@@ -71,7 +73,7 @@ async fn look_after(model: &ModelDeployment, context: &Context) -> Result<Action
                 settled,
             };
             let mut prepared = build::build(&plan);
-            if status::is_of_this_spec(model) && !context.update_running_servers {
+            if fetched.observed.keeps_images {
                 prepared = images::keep_serving_images(prepared, &fetched.observed.children);
             }
             match applier.apply(prepared, &fetched.observed.children).await {
@@ -92,7 +94,8 @@ async fn look_after(model: &ModelDeployment, context: &Context) -> Result<Action
             }
         }
     };
-    let next = status::status(model, &fetched, &outcome, status::now());
+    let now = status::now();
+    let next = status::status(model, &fetched, &outcome, now.clone());
     let at_rest = conditions::at_rest(&next.conditions);
     status::publish(model, &next, outcome.changes(), context)
         .await
@@ -123,7 +126,10 @@ async fn look_after(model: &ModelDeployment, context: &Context) -> Result<Action
         (false, Some(_)) => downloads::PERIOD,
         (false, None) => Duration::from_secs(30),
     };
-    Ok(Action::requeue(soon))
+    let blind = autoscaler::look_again(&fetched.observed.children, &now);
+    Ok(Action::requeue(
+        blind.map_or(soon, |left| soon.min(left + SECOND)),
+    ))
 }
 
 /// The plan. Where it replaces pods that hold devices, the nodes are looked at before it is made for good.

@@ -18,6 +18,7 @@ use crate::conditions;
 use crate::health::{Finding, ModelReport, report};
 use crate::names::{self, FOLDER, MODEL_FOLDER, Owner, VERIFIES, model_child, model_folder};
 use crate::workload::claim::{self, ClaimPlan};
+use crate::workload::scheduling;
 use crate::workload::settings::{self, SpecError, usual_cache_size};
 use crate::workload::{Contents, Image, ModelMount, WorkloadPlan};
 use evaluation::EvaluationPlan;
@@ -130,9 +131,7 @@ pub fn plan(
         owner: owner.clone(),
         mount: mount.clone(),
         image,
-        placement: serving
-            .and_then(|serving| serving.placement.clone())
-            .unwrap_or_default(),
+        placement: scheduling::of_job(serving.unwrap_or(&usual), mount.one_node),
         verifies,
         done_as: done.map(ResourceExt::name_any),
         again: done.is_some() && verified.is_none(),

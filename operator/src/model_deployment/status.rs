@@ -18,7 +18,7 @@ use crate::apply::{self, Change};
 use crate::conditions::{self, Evaluated, State};
 use crate::context::Context;
 use crate::health::lacks::{lacks, split};
-use crate::health::{self, Finding, Rollout, Symptoms, evaluation};
+use crate::health::{self, Finding, Rollout, Symptoms, autoscaler, evaluation};
 use crate::names::{COMPONENT, EVALUATES, Owner, VERIFIES, model_child};
 use crate::publish::{self, Transition};
 use crate::resources::{Applied, Resources};
@@ -103,7 +103,10 @@ pub fn status(
 ) -> ModelDeploymentStatus {
     let owner = Owner::of(KIND, model.meta());
     let before = model.status.clone().unwrap_or_default();
-    let state = state(model, fetched, outcome, &owner);
+    let mut state = state(model, fetched, outcome, &owner);
+    state
+        .lacks
+        .extend(autoscaler::findings(&fetched.observed.children, &now));
     let serves = model.spec.serving.is_some();
     let services = match outcome {
         Outcome::Applied { applied, .. } if !applied.keep_serving => &applied.services,
@@ -242,6 +245,7 @@ fn state(model: &ModelDeployment, fetched: &Fetched, outcome: &Outcome, owner: &
         awaited,
         digest,
         evaluation: evaluated,
+        canary: None,
         rollout,
         good_news,
     }

@@ -11,25 +11,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crds::TranscriptionService;
+use crds::canary::CanaryPhase;
 use crds::condition::MODEL_CACHED;
+use k8s_openapi::api::apps::v1::Deployment;
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 
-use crate::apply::Applier;
+use crate::apply::{self, Applier, Change};
 use crate::conditions;
 use crate::context::Context;
 use crate::downloads;
 pub use crate::error::Error;
-use crate::health::report;
+use crate::health::{autoscaler, report};
 use crate::images;
 use crate::names::{Kind, Owner, PAUSED};
 use crate::observe::gpu_nodes;
+use crate::resources::Resources;
 use crate::workload::rollout;
 use fetch::Fetched;
 use plan::Plan;
 use status::Outcome;
 
 const KIND: Kind = Kind::TranscriptionService;
+/// Times in a status are whole seconds.
+const SECOND: Duration = Duration::from_secs(1);
 
 /// Brings the children and the status of `service` to what its spec asks for.
 pub async fn reconcile(service: Arc<TranscriptionService>, context: Arc<Context>) -> Result<Action, Error> {
@@ -72,15 +77,24 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
                 settled,
             };
             let mut prepared = build::build(&plan);
-            if status::is_of_this_spec(service) && !context.update_running_servers {
+            if fetched.observed.keeps_images {
                 prepared = images::keep_serving_images(prepared, &fetched.observed.children);
             }
             match applier.apply(prepared, &fetched.observed.children).await {
                 Ok((applied, mut changes)) => {
                     changes.extend(rollout::told(&plan.workload, &changes));
+                    let canary = bring_canary(&plan, service, &fetched, applier).await;
+                    let canary = match canary {
+                        Err(error) if error.namespace_goes() => return Ok(Action::await_change()),
+                        brought => brought.map(|(live, more)| {
+                            changes.extend(more);
+                            live
+                        }),
+                    };
                     Outcome::Applied {
                         plan,
                         applied: Box::new(applied),
+                        canary,
                         changes,
                     }
                 }
@@ -89,8 +103,13 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
             }
         }
     };
-    let next = status::status(service, &fetched, &outcome, status::now());
-    let at_rest = conditions::at_rest(&next.conditions);
+    let now = status::now();
+    let next = status::status(service, &fetched, &outcome, now.clone());
+    let canary_waits = next
+        .canary
+        .as_ref()
+        .is_some_and(|canary| canary.phase == CanaryPhase::Progressing);
+    let at_rest = conditions::at_rest(&next.conditions) && !canary_waits;
     status::publish(service, &next, outcome.changes(), context)
         .await
         .map_err(Error::Status)?;
@@ -106,6 +125,12 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
     ) {
         context.metrics.became_ready(KIND, after);
     }
+    let canary = outcome
+        .plan()
+        .and_then(|plan| plan.canary.as_ref()?.as_ref().ok());
+    let passes = canary
+        .zip(next.canary.as_ref())
+        .and_then(|(plan, status)| status::canary::passes_in(plan, status, &now));
     outcome.into_result()?;
     context.succeeded(&owner);
     // Watches tell of most changes; nodes, StorageClasses, warnings and missing kinds are looked up again while something is awaited.
@@ -114,7 +139,35 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
         (false, Some(_)) => downloads::PERIOD,
         (false, None) => Duration::from_secs(30),
     };
-    Ok(Action::requeue(soon))
+    let blind = autoscaler::look_again(&fetched.observed.children, &now);
+    let awaited = passes.into_iter().chain(blind).map(|left| left + SECOND);
+    Ok(Action::requeue(awaited.fold(soon, Duration::min)))
+}
+
+/// Makes the canary as it should be. One that cannot be planned stays as it is, and whatever it is, the other pods do.
+async fn bring_canary(
+    plan: &Plan,
+    service: &TranscriptionService,
+    fetched: &Fetched,
+    applier: Applier<'_>,
+) -> Result<(Option<Deployment>, Vec<Change>), apply::Error> {
+    let live = &fetched.canary.children;
+    let mut prepared = match &plan.canary {
+        None => Resources::default(),
+        Some(Ok(canary)) => build::canary(canary),
+        Some(Err(_)) => return Ok((None, Vec::new())),
+    };
+    if fetched.observed.keeps_images {
+        prepared = images::keep_serving_images(prepared, live);
+    }
+    let before = service.status.as_ref().and_then(|status| status.canary.as_ref());
+    let was_there = before.is_some_and(|before| before.of.is_some());
+    let applier = Applier {
+        settled: applier.settled && was_there,
+        ..applier
+    };
+    let (applied, changes) = applier.apply(prepared, live).await?;
+    Ok((applied.deployments.into_iter().next(), changes))
 }
 
 /// The plan. Where it replaces pods that hold devices, the nodes are looked at before it is made for good.

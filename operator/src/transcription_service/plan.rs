@@ -2,9 +2,15 @@
 //!
 //! In: the object and what was fetched. Out: a [`Plan`] in which nothing is left to decide, or why there can be none. Pure.
 
+pub mod canary;
+pub mod verdict;
+
 use crds::condition::Reason;
 use crds::model::Model;
+use crds::serving::Profile;
 use crds::{ModelDeployment, TranscriptionService};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::ResourceExt;
 
 use super::fetch::Fetched;
@@ -13,7 +19,8 @@ use crate::health::Finding;
 use crate::names::{MODEL_FOLDER, Owner, cache_claim};
 use crate::workload::claim::{self, ClaimPlan};
 use crate::workload::settings::{SpecError, usual_cache_size};
-use crate::workload::{Contents, ModelMount, WorkloadPlan};
+use crate::workload::{Contents, ModelMount, Role, WorkloadPlan};
+use canary::CanaryPlan;
 
 /// What the service needs.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +31,8 @@ pub struct Plan {
     pub workload: WorkloadPlan,
     /// Why they run an older model than its ModelDeployment asks for, if they do.
     pub older: Option<String>,
+    /// The pods that serve otherwise beside them, if the spec asks for some; or why there can be none.
+    pub canary: Option<Result<CanaryPlan, Error>>,
 }
 
 /// Why there can be no plan.
@@ -67,32 +76,44 @@ pub fn plan(
     fetched: &Fetched,
     default_image: &str,
 ) -> Result<Plan, Error> {
+    let serving = &service.spec.serving;
     let mut older = None;
     let (cache, mount) = match (&service.spec.model, &service.spec.model_ref) {
-        (Some(model), _) => own_model(service, owner, model, fetched)?,
+        (Some(model), _) => {
+            let claims = &fetched.observed.children.persistent_volume_claims;
+            let place = Place {
+                claim: cache_claim(&owner.name),
+                claims,
+                source: fetched.claim.as_ref(),
+                profile: serving.profile,
+            };
+            own_model(owner, model, place)?
+        }
         (None, Some(reference)) => {
             let missing = || Error::ModelNotFound(reference.name.clone());
             let model = fetched.model.as_ref().ok_or_else(missing)?;
-            let (mount, why) = shared_model(owner, model, fetched)?;
+            let deployments = &fetched.observed.children.deployments;
+            let live = deployments.iter().find(|one| one.name_any() == owner.name);
+            let (mount, why) = shared_model(model, live, fetched.claim.as_ref())?;
             older = why;
             (None, mount)
         }
         (None, None) => return Err(SpecError::NoSource.into()),
     };
-    let workload = WorkloadPlan::new(
-        owner,
-        owner.name.clone(),
-        model_name(service),
-        mount,
-        &service.spec.serving,
-        default_image,
-    )?
-    .with_kinds(&fetched.observed.offered)?
-    .with_rollout(&fetched.observed);
+    let name = owner.name.clone();
+    let mut workload = WorkloadPlan::new(owner, name, model_name(service), mount, serving, default_image)?
+        .with_kinds(&fetched.observed.offered)?;
+    if service.spec.canary.is_some() {
+        workload.role = Role::BesideCanary;
+    }
+    let workload = workload.with_rollout(&fetched.observed);
+    let block = service.spec.canary.as_ref();
+    let canary = block.map(|block| canary::plan(service, block, fetched, &workload, default_image));
     Ok(Plan {
         cache,
         workload,
         older,
+        canary,
     })
 }
 
@@ -118,18 +139,23 @@ pub fn model_name(service: &TranscriptionService) -> String {
     named.unwrap_or_else(|| service.name_any())
 }
 
-fn own_model(
-    service: &TranscriptionService,
-    owner: &Owner,
-    model: &Model,
-    fetched: &Fetched,
-) -> Result<(Option<ClaimPlan>, ModelMount), Error> {
+/// Where a model of the service's own is kept, or is already.
+struct Place<'a> {
+    /// Name of the claim that it is brought to.
+    claim: String,
+    /// The claims that there are.
+    claims: &'a [PersistentVolumeClaim],
+    /// The claim of someone else that holds it.
+    source: Option<&'a PersistentVolumeClaim>,
+    profile: Profile,
+}
+
+fn own_model(owner: &Owner, model: &Model, place: Place) -> Result<(Option<ClaimPlan>, ModelMount), Error> {
     let digest = model.digest.clone();
     if let Some(contents) = Contents::cached(&model.source) {
-        let name = cache_claim(&owner.name);
-        let claims = &fetched.observed.children.persistent_volume_claims;
-        let live = claims.iter().find(|claim| claim.name_any() == name);
-        let usual = usual_cache_size(service.spec.serving.profile);
+        let name = place.claim;
+        let live = place.claims.iter().find(|claim| claim.name_any() == name);
+        let usual = usual_cache_size(place.profile);
         let cache = ClaimPlan::new(owner, name.clone(), model.cache.as_ref(), usual, live)?;
         let mount = ModelMount {
             claim: Some(name),
@@ -150,7 +176,7 @@ fn own_model(
         .as_ref()
         .ok_or(SpecError::NoSource)?;
     let missing = || Error::ClaimNotFound(source.claim_name.clone());
-    let live = fetched.claim.as_ref().ok_or_else(missing)?;
+    let live = place.source.ok_or_else(missing)?;
     let mount = ModelMount::in_folder(&source.claim_name, &source.path, digest, claim::one_node(live));
     Ok((None, mount))
 }
@@ -158,16 +184,14 @@ fn own_model(
 /// The model of a ModelDeployment, once that is as its spec now is: verified, and evaluated where that is asked for. Until then
 /// pods that run the one before keep it, and the second half says why.
 fn shared_model(
-    owner: &Owner,
     model: &ModelDeployment,
-    fetched: &Fetched,
+    live: Option<&Deployment>,
+    claim: Option<&PersistentVolumeClaim>,
 ) -> Result<(ModelMount, Option<String>), Error> {
     let says = || {
         let message = model.status.as_ref().and_then(|status| status.message.clone());
         message.unwrap_or_else(|| "it has not been looked at yet".into())
     };
-    let deployments = &fetched.observed.children.deployments;
-    let live = deployments.iter().find(|one| one.name_any() == owner.name);
     let current = accepted::is_current(model);
     let accepted = accepted::of(model)
         .filter(|accepted| current || live.is_some_and(|live| accepted::runs(live, &accepted.report.digest)));
@@ -175,7 +199,7 @@ fn shared_model(
         name: model.name_any(),
         message: says(),
     })?;
-    let one_node = match (accepted.claim(), &fetched.claim) {
+    let one_node = match (accepted.claim(), claim) {
         (Some(claim), None) => return Err(Error::ClaimNotFound(claim.into())),
         (Some(_), Some(live)) => claim::one_node(live),
         (None, _) => false,

@@ -3,6 +3,8 @@
 //! In: the object, what was fetched, how applying went. Out: its status, and one patch when that is new. All but `publish`
 //! and `now` is pure.
 
+pub mod canary;
+
 use crds::TranscriptionService;
 use crds::condition::Reason;
 use crds::transcription_service::{ModelStatus, ServicePhase, TranscriptionServiceStatus};
@@ -18,7 +20,7 @@ use crate::apply::{self, Change};
 use crate::conditions::State;
 use crate::context::Context;
 use crate::health::lacks::{lacks, split};
-use crate::health::{self, Finding, Rollout, Symptoms, report};
+use crate::health::{self, Finding, Rollout, Symptoms, autoscaler, report};
 use crate::names::Owner;
 use crate::publish::{self, Transition};
 use crate::resources::{Applied, Resources};
@@ -42,6 +44,8 @@ pub enum Outcome {
         plan: Plan,
         /// The children.
         applied: Box<Resources<Applied>>,
+        /// The canary's Deployment, if there is to be one; or what stood in its way.
+        canary: Result<Option<Deployment>, apply::Error>,
         /// What was written.
         changes: Vec<Change>,
     },
@@ -60,11 +64,13 @@ impl Outcome {
     pub fn into_result(self) -> Result<(), apply::Error> {
         match self {
             Outcome::Failed { error, .. } => Err(error),
+            Outcome::Applied { canary, .. } if canary.is_err() => canary.map(drop),
             Outcome::Refused(_) | Outcome::Applied { .. } => Ok(()),
         }
     }
 
-    fn plan(&self) -> Option<&Plan> {
+    /// What was meant.
+    pub fn plan(&self) -> Option<&Plan> {
         match self {
             Outcome::Refused(_) => None,
             Outcome::Failed { plan, .. } | Outcome::Applied { plan, .. } => Some(plan),
@@ -96,7 +102,13 @@ pub fn status(
     now: Time,
 ) -> TranscriptionServiceStatus {
     let owner = Owner::of(KIND, service.meta());
-    let state = state(service, fetched, outcome, &owner);
+    let canary = canary::canary(service, fetched, outcome, &now);
+    let mut state = state(service, fetched, outcome, &owner);
+    state
+        .lacks
+        .extend(autoscaler::findings(&fetched.observed.children, &now));
+    state.lacks.extend(canary.as_ref().and_then(canary::finding));
+    state.canary = canary.clone();
     let live_service = match outcome {
         Outcome::Applied { applied, .. } => applied.services.first(),
         _ => fetched
@@ -123,6 +135,7 @@ pub fn status(
             source: state.digest.as_ref().and_then(|_| source(service, fetched)),
             digest: state.digest,
         }),
+        canary,
         replicas: rollout.replicas,
         ready_replicas: rollout.ready,
         selector: Some(owner.scale_selector()),
@@ -188,6 +201,7 @@ fn state(service: &TranscriptionService, fetched: &Fetched, outcome: &Outcome, o
         awaited,
         digest,
         evaluation: None,
+        canary: None,
         rollout,
         good_news,
     }

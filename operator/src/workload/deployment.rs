@@ -21,9 +21,9 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ObjectMeta;
 
 use super::pod::{container_security, pod_security, temporary_mount, verbatim};
-use super::{Replicas, ServerFlags, Strategy, WorkloadPlan, gpu, resource_claim_template, scheduling};
+use super::{Replicas, Role, ServerFlags, Strategy, WorkloadPlan, gpu, resource_claim_template, scheduling};
 use crate::duration::{flag, seconds};
-use crate::names::{Component, GRPC_PORT, HTTP_PORT, SERVER_CONTAINER};
+use crate::names::{GRPC_PORT, HTTP_PORT, SERVER_CONTAINER, VARIANT};
 
 /// Time between the end of a pod being announced and the server being told: endpoints forget the pod meanwhile.
 const PRE_STOP: Duration = Duration::from_secs(5);
@@ -39,10 +39,10 @@ pub fn deployment(plan: &WorkloadPlan) -> Deployment {
         Replicas::Scaled(_) => None,
     };
     Deployment {
-        metadata: plan.owner.child(&plan.name, Component::Server),
+        metadata: plan.owner.child(&plan.deployment(), plan.component()),
         spec: Some(DeploymentSpec {
             replicas,
-            selector: plan.owner.label_selector(Component::Server),
+            selector: plan.owner.label_selector(plan.component()),
             strategy: Some(strategy(plan)),
             // Longer than the start probe: a large model may take minutes to load.
             progress_deadline_seconds: Some(900),
@@ -85,22 +85,25 @@ fn strategy(plan: &WorkloadPlan) -> DeploymentStrategy {
 }
 
 fn pod_labels(plan: &WorkloadPlan) -> BTreeMap<String, String> {
-    let mut labels = plan.owner.labels(Component::Server);
+    let mut labels = plan.owner.labels(plan.component());
     labels.extend(plan.model.label());
     labels
 }
 
-/// Where a Prometheus that looks for annotations finds the metrics.
+/// Where a Prometheus that looks for annotations finds the metrics, and what a canary does otherwise.
 fn pod_annotations(plan: &WorkloadPlan) -> Option<BTreeMap<String, String>> {
     let port = HTTP_PORT.to_string();
     let mut pairs = vec![("scrape", "true"), ("port", &port), ("path", "/metrics")];
     pairs.extend(plan.endpoint.tls.as_ref().map(|_| ("scheme", "https")));
-    plan.monitoring.annotations.then(|| {
-        pairs
-            .into_iter()
-            .map(|(key, value)| (format!("prometheus.io/{key}"), value.to_string()))
-            .collect()
-    })
+    pairs.retain(|_| plan.monitoring.annotations);
+    let mut annotations: BTreeMap<String, String> = pairs
+        .into_iter()
+        .map(|(key, value)| (format!("prometheus.io/{key}"), value.to_string()))
+        .collect();
+    if let Role::Canary(variant) = &plan.role {
+        annotations.insert(VARIANT.into(), variant.clone());
+    }
+    (!annotations.is_empty()).then_some(annotations)
 }
 
 fn pod(plan: &WorkloadPlan) -> PodSpec {
@@ -144,7 +147,7 @@ fn spread(plan: &WorkloadPlan) -> Option<Vec<TopologySpreadConstraint>> {
         topology_key: wanted.topology_key.clone(),
         max_skew: wanted.max_skew,
         when_unsatisfiable: format!("{:?}", wanted.when_unsatisfiable),
-        label_selector: Some(plan.owner.label_selector(Component::Server)),
+        label_selector: Some(plan.owner.label_selector(plan.component())),
         match_label_keys: Some(vec!["pod-template-hash".into()]),
         ..Default::default()
     };

@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{Contents, WorkloadPlan};
-use crate::names::{COMPONENT, Component, GRPC_PORT, HTTP_PORT, PROGRESS_PORT};
+use crate::names::{COMPONENT, GRPC_PORT, HTTP_PORT, PROGRESS_PORT};
 
 /// The port of DNS.
 const DNS_PORT: i32 = 53;
@@ -27,9 +27,9 @@ pub fn network_policy(plan: &WorkloadPlan) -> Option<NetworkPolicy> {
         false => (vec!["Ingress", "Egress"], Some(vec![names_only()])),
     };
     Some(NetworkPolicy {
-        metadata: plan.owner.child(&plan.name, Component::Server),
+        metadata: plan.owner.child(&plan.deployment(), plan.component()),
         spec: Some(NetworkPolicySpec {
-            pod_selector: Some(plan.owner.label_selector(Component::Server)),
+            pod_selector: Some(plan.owner.label_selector(plan.component())),
             policy_types: Some(types.into_iter().map(String::from).collect()),
             ingress: Some(ingress(wanted, downloads)),
             egress,

@@ -17,7 +17,7 @@ pub fn pod_monitor(plan: &WorkloadPlan) -> Option<PodMonitor> {
             .owner
             .labelled_child(&plan.name, Component::Server, &wanted.labels),
         spec: PodMonitorSpec {
-            selector: plan.owner.label_selector(Component::Server),
+            selector: plan.all_that_serve(),
             pod_target_labels: vec![KIND.into(), NAME.into()],
             pod_metrics_endpoints: vec![PodMetricsEndpoint {
                 port: "http".into(),

@@ -5,11 +5,15 @@
 
 use std::collections::BTreeMap;
 
+use crds::placement::Placement;
+use crds::serving::Serving;
 use k8s_openapi::api::core::v1::{
     Affinity, Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodAffinity,
-    PodSpec, Taint, Toleration,
+    PodAntiAffinity, PodSpec, Taint, Toleration,
 };
 use kube::ResourceExt;
+
+use super::gpu;
 
 /// Whether labels meet a requirement.
 pub fn holds(requirement: &NodeSelectorRequirement, labels: &BTreeMap<String, String>) -> bool {
@@ -73,31 +77,56 @@ fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     effect && key && value
 }
 
+/// Where a Job on the model of these pods may run: on a volume that one node mounts, only where they may run later, since the Job
+/// decides where the volume is. It asks for no GPU itself.
+pub fn of_job(serving: &Serving, one_node: bool) -> Placement {
+    let mut placement = serving.placement.clone().unwrap_or_default();
+    if let Some(gpu) = serving.gpu.as_ref().filter(|_| one_node) {
+        let on_gpus = gpu::node_affinity(gpu).map(|nodes| Affinity {
+            node_affinity: Some(nodes),
+            ..Default::default()
+        });
+        placement.affinity = both(placement.affinity, on_gpus);
+        placement.tolerations.extend(gpu::tolerations(gpu));
+    }
+    placement
+}
+
 /// What both ask for: all that either requires, and the preferences of both.
 pub fn both(one: Option<Affinity>, other: Option<Affinity>) -> Option<Affinity> {
     let (one, other) = match (one, other) {
         (Some(one), Some(other)) => (one, other),
         (one, other) => return one.or(other),
     };
-    let anti = match (one.pod_anti_affinity, other.pod_anti_affinity) {
-        (Some(mut one), Some(other)) => {
-            extend(
-                &mut one.required_during_scheduling_ignored_during_execution,
-                other.required_during_scheduling_ignored_during_execution,
-            );
-            extend(
-                &mut one.preferred_during_scheduling_ignored_during_execution,
-                other.preferred_during_scheduling_ignored_during_execution,
-            );
-            Some(one)
-        }
-        (one, other) => one.or(other),
-    };
     Some(Affinity {
         node_affinity: nodes(one.node_affinity, other.node_affinity),
         pod_affinity: pods(one.pod_affinity, other.pod_affinity),
-        pod_anti_affinity: anti,
+        pod_anti_affinity: pods(
+            one.pod_anti_affinity.map(together),
+            other.pod_anti_affinity.map(together),
+        )
+        .map(apart),
     })
+}
+
+/// The same terms, as those of pods that are to be together.
+fn together(terms: PodAntiAffinity) -> PodAffinity {
+    PodAffinity {
+        required_during_scheduling_ignored_during_execution: terms
+            .required_during_scheduling_ignored_during_execution,
+        preferred_during_scheduling_ignored_during_execution: terms
+            .preferred_during_scheduling_ignored_during_execution,
+    }
+}
+
+/// The same terms, as those of pods that are to be apart.
+fn apart(terms: PodAffinity) -> PodAntiAffinity {
+    PodAntiAffinity {
+        required_during_scheduling_ignored_during_execution: terms
+            .required_during_scheduling_ignored_during_execution,
+        preferred_during_scheduling_ignored_during_execution: terms
+            .preferred_during_scheduling_ignored_during_execution,
+    }
 }
 
 fn pods(one: Option<PodAffinity>, other: Option<PodAffinity>) -> Option<PodAffinity> {

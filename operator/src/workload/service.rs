@@ -39,7 +39,7 @@ pub fn service(plan: &WorkloadPlan) -> Service {
         metadata: plan.owner.child(&plan.name, Component::Server),
         spec: Some(ServiceSpec {
             type_: Some(type_.into()),
-            selector: Some(plan.owner.selector(Component::Server)),
+            selector: plan.all_that_serve().match_labels,
             ports: Some(vec![
                 port("grpc", GRPC_PORT, of_grpc),
                 port("http", HTTP_PORT, of_http),

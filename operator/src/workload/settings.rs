@@ -17,8 +17,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use super::endpoint::EndpointPlan;
 use super::rollout::Decision;
 use super::{
-    Budget, Image, ModelMount, MonitoringPlan, Replicas, ServerFlags, Strategy, VadFlags, WorkloadPlan, gpu,
-    pod_template, profile,
+    Budget, Image, ModelMount, MonitoringPlan, Replicas, Role, ServerFlags, Strategy, VadFlags, WorkloadPlan,
+    gpu, pod_template, profile,
 };
 use crate::duration;
 use crate::names::{Component, Owner};
@@ -78,6 +78,12 @@ pub enum SpecError {
         /// What is wrong with it.
         message: String,
     },
+    /// What a canary does otherwise cannot be read.
+    #[error("canary.transcription: {message}")]
+    CanaryTranscription {
+        /// What is wrong with it.
+        message: String,
+    },
     /// Devices are to be claimed, and the cluster does not know claims.
     #[error(
         "the cluster has no kind ResourceClaimTemplate (resource.k8s.io/v1) that the operator may use, so that pods cannot claim devices: use Kubernetes 1.34 or later, or gpu.resourceName in place of gpu.deviceClassName and gpu.resourceClaimTemplateName"
@@ -117,6 +123,7 @@ impl WorkloadPlan {
                 .as_ref()
                 .and_then(|security| security.network_policy.clone()),
             name,
+            role: Role::Alone,
             model_name,
             image: image(serving, default_image),
             resources: resources(serving)?,
@@ -313,7 +320,8 @@ fn given(field: &'static str, value: &Option<String>) -> Result<Option<Duration>
     value.as_deref().map(|value| read(field, value)).transpose()
 }
 
-fn read(field: &'static str, value: &str) -> Result<Duration, SpecError> {
+/// A duration of the spec.
+pub fn read(field: &'static str, value: &str) -> Result<Duration, SpecError> {
     duration::parse(value).ok_or_else(|| SpecError::Duration {
         field,
         value: value.to_string(),

@@ -392,6 +392,63 @@ fn the_service_in_full() {
 }
 
 #[test]
+fn a_canary_shares_the_service_and_nothing_else_selects_its_pods() {
+    let asked = json!({"security": {"networkPolicy": {}}, "disruption": {"maxUnavailable": 1}, "monitoring": {"podMonitor": {}},
+        "placement": {"topologySpread": [{"topologyKey": "zone"}]}});
+    let others = WorkloadPlan {
+        role: Role::BesideCanary,
+        ..plan(asked)
+    };
+    let canary = WorkloadPlan {
+        role: Role::Canary("v1".into()),
+        ..others.clone()
+    };
+    let all = json!({"parlance.dev/kind": "TranscriptionService", "parlance.dev/name": "calls"});
+    let of_canary = json!({"app.kubernetes.io/component": "canary", "parlance.dev/kind": "TranscriptionService",
+        "parlance.dev/name": "calls"});
+    let (with, without) = (build(&others), build(&plan(json!({"replicas": 1}))));
+    assert_eq!(json(&with.services)[0]["spec"]["selector"], all);
+    assert_eq!(json(&without.services)[0]["spec"]["selector"], selector());
+    assert_eq!(
+        json(&with.pod_monitors)[0]["spec"]["selector"]["matchLabels"],
+        all
+    );
+    assert_eq!(
+        json(&with.deployments)[0]["spec"]["selector"]["matchLabels"],
+        selector()
+    );
+    assert_eq!(
+        json(&with.pod_disruption_budgets)[0]["spec"]["selector"]["matchLabels"],
+        selector()
+    );
+    assert_eq!(
+        json(&with.network_policies)[0]["spec"]["podSelector"]["matchLabels"],
+        selector()
+    );
+
+    let own = build_canary(&canary);
+    let deployment = json(&own.deployments)[0].clone();
+    assert_eq!(deployment["metadata"], metadata("calls-canary", "canary"));
+    assert_eq!(deployment["spec"]["selector"]["matchLabels"], of_canary);
+    let template = &deployment["spec"]["template"];
+    for (label, value) in of_canary.as_object().unwrap() {
+        assert_eq!(template["metadata"]["labels"][label], *value);
+    }
+    assert_eq!(
+        template["metadata"]["annotations"],
+        json!({"parlance.dev/variant": "v1"})
+    );
+    assert_eq!(template["spec"]["serviceAccountName"], "calls");
+    assert_eq!(
+        template["spec"]["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"],
+        of_canary
+    );
+    let fence = json(&own.network_policies)[0].clone();
+    assert_eq!(fence["metadata"]["name"], "calls-canary");
+    assert_eq!(fence["spec"]["podSelector"]["matchLabels"], of_canary);
+}
+
+#[test]
 fn the_service_account_in_full() {
     let expected = json!({
         "apiVersion": "v1",

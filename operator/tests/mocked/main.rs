@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on should end
 
 mod apiserver;
+mod canary;
 mod endpoint;
 mod evaluation;
 mod model_deployment;

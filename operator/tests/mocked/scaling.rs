@@ -58,6 +58,12 @@ async fn queued_audio_is_told_to_be_missing_until_an_adapter_comes() {
     assert!(scenario.world().take_writes().is_empty(), "at rest");
 }
 
+/// Which of the writes it is.
+fn at(writes: &[String], short: &str) -> usize {
+    let found = writes.iter().position(|write| write == short);
+    found.unwrap_or_else(|| panic!("{short}: {writes:?}"))
+}
+
 #[tokio::test]
 async fn keda_takes_over_and_hands_back_without_a_dip() {
     let scenario = Scenario::with_service(scaled(false));
@@ -69,14 +75,8 @@ async fn keda_takes_over_and_hands_back_without_a_dip() {
     scenario.change_spec("transcriptionservices", "calls", |spec| *spec = scaled(true));
     scenario.reconcile_service().await.unwrap();
     let writes = scenario.world().take_writes();
-    let at = |short: &str| {
-        writes
-            .iter()
-            .position(|write| write == short)
-            .unwrap_or_else(|| panic!("{short}: {writes:?}"))
-    };
     assert!(
-        at("DELETE horizontalpodautoscalers/calls") < at("PATCH scaledobjects/calls"),
+        at(&writes, "DELETE horizontalpodautoscalers/calls") < at(&writes, "PATCH scaledobjects/calls"),
         "KEDA refuses what has an autoscaler: {writes:?}"
     );
     assert_eq!(replicas(&scenario), 4);
@@ -86,14 +86,8 @@ async fn keda_takes_over_and_hands_back_without_a_dip() {
     scenario.change_spec("transcriptionservices", "calls", |spec| *spec = scaled(false));
     scenario.reconcile_service().await.unwrap();
     let writes = scenario.world().take_writes();
-    let at = |short: &str| {
-        writes
-            .iter()
-            .position(|write| write == short)
-            .unwrap_or_else(|| panic!("{short}: {writes:?}"))
-    };
     assert!(
-        at("DELETE scaledobjects/calls") < at("PATCH horizontalpodautoscalers/calls"),
+        at(&writes, "DELETE scaledobjects/calls") < at(&writes, "PATCH horizontalpodautoscalers/calls"),
         "{writes:?}"
     );
     assert_eq!(replicas(&scenario), 4);
@@ -140,4 +134,53 @@ async fn a_vertical_autoscaler_is_made_where_the_cluster_has_the_kind() {
         writes.contains(&"DELETE verticalpodautoscalers/calls".into()),
         "{writes:?}"
     );
+}
+
+/// The autoscaler says that it has or lacks metrics, since this time.
+fn scales(scenario: &Scenario, status: &str, reason: &str, since: &str) {
+    let active = json!({"type": "ScalingActive", "status": status, "reason": reason, "message": "no metrics returned",
+                        "lastTransitionTime": since});
+    scenario
+        .world()
+        .edit("horizontalpodautoscalers", "calls", |autoscaler| {
+            autoscaler["status"] = json!({"conditions": [active], "desiredReplicas": 1});
+        });
+}
+
+#[tokio::test]
+async fn an_autoscaler_without_metrics_is_told_and_forgotten_when_they_come() {
+    let scenario = Scenario::with_service(json!({
+        "model": {"source": {"bundled": {"name": "whisper-nano-digits"}}}, "profile": "nano",
+        "autoscaling": {"maxReplicas": 3, "targetCPUUtilization": 70},
+    }));
+    scenario.reconcile_service().await.unwrap();
+    let available =
+        json!({"type": "Available", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    scenario.world().edit("deployments", "calls", |deployment| {
+        deployment["status"] = json!({
+            "observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "readyReplicas": 1, "availableReplicas": 1,
+            "conditions": [available],
+        });
+    });
+    let degraded = || scenario.condition("transcriptionservices", "calls", "Degraded");
+    let now = operator::transcription_service::status::now().0.to_string();
+    scales(&scenario, "False", "FailedGetResourceMetric", &now);
+    scenario.reconcile_service().await.unwrap();
+    assert_eq!(degraded().1, "AsExpected", "that is normal at first");
+    scales(
+        &scenario,
+        "False",
+        "FailedGetResourceMetric",
+        "2026-01-01T00:00:00Z",
+    );
+    scenario.reconcile_service().await.unwrap();
+    assert_eq!(degraded(), ("True".into(), "MetricsUnavailable".into()));
+    let ready = scenario.condition("transcriptionservices", "calls", "Ready");
+    assert_eq!(ready.0, "True", "the pods serve");
+    scenario.forget();
+    scenario.reconcile_service().await.unwrap();
+    assert!(scenario.world().take_writes().is_empty(), "at rest");
+    scales(&scenario, "True", "ValidMetricFound", &now);
+    scenario.reconcile_service().await.unwrap();
+    assert_eq!(degraded(), ("False".into(), "AsExpected".into()));
 }

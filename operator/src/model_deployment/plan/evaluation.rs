@@ -14,6 +14,7 @@ use super::{done, of_job};
 use crate::accepted::Accepted;
 use crate::health::evaluation;
 use crate::names::{self, EVALUATES, Owner};
+use crate::workload::scheduling;
 use crate::workload::settings::{self, SpecError};
 use crate::workload::{Image, ModelMount};
 
@@ -83,9 +84,7 @@ pub fn plan(
         mount: candidate.mount(one_node),
         image: image.clone(),
         resources: settings::resources(serving.unwrap_or(&usual))?,
-        placement: serving
-            .and_then(|serving| serving.placement.clone())
-            .unwrap_or_default(),
+        placement: scheduling::of_job(serving.unwrap_or(&usual), one_node),
         asked: asked.clone(),
         language: serving.map(|_| flags.language),
         precision: flags.precision,

@@ -404,3 +404,42 @@ fn a_model_in_an_image_needs_no_claim() {
         ModelMount::of_image(&image.unwrap(), Some("sha256:1".into()))
     );
 }
+
+#[test]
+fn jobs_on_a_volume_of_one_node_run_where_the_pods_with_gpus_will() {
+    let spec = |access: &str| {
+        json!({
+            "source": {"bundled": {"name": "nano"}}, "cache": {"accessMode": access},
+            "evaluation": {"samples": {"bundled": {}}, "threshold": 0.1},
+            "serving": {"gpu": {"products": ["Tesla-T4"], "memoryAtLeast": "14Gi"}, "placement": {"nodeSelector": {"pool": "speech"}}},
+        })
+    };
+    let model_on = |access: &str| model(spec(access), Value::Null);
+    let one = model_on("ReadWriteOnce");
+    let first = decide(&one, &Fetched::default()).unwrap();
+    let plan = decide(&one, &done(&first, Some("sha256:1"))).unwrap();
+    let placement = &plan.job.placement;
+    assert_eq!(placement.node_selector["pool"], "speech");
+    let affinity = serde_json::to_value(&placement.affinity).unwrap().to_string();
+    assert!(
+        affinity.contains("Tesla-T4") && affinity.contains("nvidia.com/gpu.memory"),
+        "{affinity}"
+    );
+    assert_eq!(placement.tolerations[0].key.as_deref(), Some("nvidia.com/gpu"));
+    assert_eq!(&plan.evaluation.unwrap().job.unwrap().placement, placement);
+    let jobs = super::super::build::build(&first).jobs;
+    let job = serde_json::to_value(&jobs[0]).unwrap();
+    let container = &job["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(
+        container["resources"]["limits"].as_object().unwrap().len(),
+        2,
+        "it asks for no GPU: {container}"
+    );
+
+    let many = decide(&model_on("ReadWriteMany"), &Fetched::default()).unwrap();
+    assert_eq!(
+        many.job.placement.affinity, None,
+        "the pods can mount it from any node"
+    );
+    assert_eq!(many.job.placement.node_selector["pool"], "speech");
+}

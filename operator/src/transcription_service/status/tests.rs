@@ -66,6 +66,7 @@ fn applied(service: &TranscriptionService, fetched: &Fetched, ready: i32) -> Out
     Outcome::Applied {
         plan,
         applied: Box::new(applied),
+        canary: Ok(None),
         changes: Vec::new(),
     }
 }
