@@ -3,7 +3,7 @@
 //! In: the object and what was fetched. Out: a [`Plan`] in which nothing is left to decide, or why there can be none. Pure.
 
 use crds::condition::Reason;
-use crds::model::Model;
+use crds::model::{Model, ModelFormat};
 use crds::{ModelDeployment, TranscriptionService};
 use kube::ResourceExt;
 
@@ -35,6 +35,11 @@ pub enum Error {
     /// The model is another object's, which does not exist.
     #[error("ModelDeployment {0} does not exist; create it, or change modelRef")]
     ModelNotFound(String),
+    /// The model is another object's, and hears nothing.
+    #[error(
+        "ModelDeployment {0} is of format onnx: tensors, not speech; name one of format whisper in modelRef, or ask {0} itself by the Open Inference Protocol (spec.serving)"
+    )]
+    WrongModelFormat(String),
     /// The model is another object's, and is not verified yet.
     #[error("ModelDeployment {name} is not available yet: {message}")]
     ModelNotReady {
@@ -53,6 +58,7 @@ impl From<&Error> for Finding {
         let reason = match error {
             Error::Spec(error) => error.reason(),
             Error::ModelNotFound(_) => Reason::ModelNotFound,
+            Error::WrongModelFormat(_) => Reason::WrongModelFormat,
             Error::ModelNotReady { .. } => Reason::ModelNotReady,
             Error::ClaimNotFound(_) => Reason::ClaimNotFound,
         };
@@ -73,6 +79,9 @@ pub fn plan(
         (None, Some(reference)) => {
             let missing = || Error::ModelNotFound(reference.name.clone());
             let model = fetched.model.as_ref().ok_or_else(missing)?;
+            if model.spec.format != ModelFormat::Whisper {
+                return Err(Error::WrongModelFormat(reference.name.clone()));
+            }
             let (mount, why) = shared_model(owner, model, fetched)?;
             older = why;
             (None, mount)
@@ -137,6 +146,7 @@ fn own_model(
             folder: MODEL_FOLDER.into(),
             keep: None,
             digest,
+            format: ModelFormat::Whisper,
             one_node: cache.one_node(),
         };
         return Ok((Some(cache), mount));
