@@ -10,6 +10,7 @@ use std::{
 };
 
 use inference_server::{
+    kind::ModelFormat,
     decoder::Decoder,
     digest, encoder,
     features::LogMel,
@@ -176,6 +177,7 @@ fn weights_beside_a_graph_count_in_the_digest_and_are_copied() {
         keep: Vec::new(),
         digest: None,
         report: None,
+        format: ModelFormat::Whisper,
         patience: fetch::Patience::default(),
         progress: None,
     });

@@ -7,6 +7,7 @@ use std::{
 };
 
 use inference_server::{
+    kind::ModelFormat,
     digest,
     fetch::{FetchError, Fetched, Patience, Remote, Request, Source, run},
 };
@@ -105,6 +106,7 @@ impl Volume {
             keep: Vec::new(),
             digest: None,
             report: None,
+            format: ModelFormat::Whisper,
             patience: impatient(),
             progress: None,
         };
