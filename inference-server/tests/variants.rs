@@ -10,12 +10,12 @@ use std::{
 };
 
 use inference_server::{
-    kind::ModelFormat,
     decoder::Decoder,
     digest, encoder,
     features::LogMel,
     fetch,
     inspect::{self, InspectFormat},
+    kind::ModelFormat,
     model::{Dtype, Model},
 };
 use serde::Deserialize;

@@ -4,7 +4,9 @@
 //! comes, and the last few are kept.
 
 use std::{
+    any::Any,
     cell::Cell,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{Mutex, PoisonError},
 };
@@ -115,19 +117,22 @@ impl Graph {
             inputs.push(tensor.cast_to_dt(wanted)?.into_owned().into_tvalue());
         }
         let stopped = Cell::new(None);
-        let outputs = plan
-            .spawn()?
-            .run_plan_with_eval(inputs, |context, state, node, inputs| {
-                if let Err(stop) = cancel.check() {
-                    stopped.set(Some(stop));
-                    return Err(TractError::msg("stopped"));
-                }
-                plan::eval(context, state, node, inputs)
-            });
+        let run = || {
+            plan.spawn()?
+                .run_plan_with_eval(inputs, |context, state, node, inputs| {
+                    if let Err(stop) = cancel.check() {
+                        stopped.set(Some(stop));
+                        return Err(TractError::msg("stopped"));
+                    }
+                    plan::eval(context, state, node, inputs)
+                })
+        };
+        // Some of tract's operators do not look whether an index is in range before they use it.
+        let outputs = catch_unwind(AssertUnwindSafe(run));
         if let Some(stop) = stopped.take() {
             return Err(GraphError::Stopped(stop));
         }
-        let outputs = outputs?;
+        let outputs = outputs.map_err(|panic| GraphError::Engine(broke_off(panic.as_ref())))??;
         let give = |place: usize| {
             let spec = &signature.outputs[place];
             let tensor = outputs[place].cast_to_dt(spec.datatype.datum_type())?;
@@ -156,6 +161,14 @@ impl Graph {
         kept.truncate(KEPT);
         Ok(plan)
     }
+}
+
+/// What an operator said that could not go on.
+fn broke_off(panic: &(dyn Any + Send)) -> String {
+    let said = panic.downcast_ref::<String>().map(String::as_str);
+    let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
+    let said = said.unwrap_or("it does not say why").replace('\n', " ");
+    format!("an operator cannot work on these tensors: {said}")
 }
 
 /// Optimises for these shapes of the inputs, or with the dimensions open that the file leaves open.

@@ -174,7 +174,7 @@ def test_what_is_wrong_is_said(servers, way):
         ask(client, way, "other", x)
     with pytest.raises(InferenceServerException, match="version 7"):
         ask(client, way, "linear", x, model_version="7")
-    with pytest.raises(InferenceServerException, match="the model failed: .*[Gg]ather"):
+    with pytest.raises(InferenceServerException, match="the model failed: an operator cannot work on these tensors"):
         far = {"ids": numpy.full((1, 1), 99), "mask": ones((1, 1), numpy.int64)}
         ask(client_of(servers["open"], way), way, "open", far)
     close(ask(client, way, "linear", x, model_version="1"), "logits", expected(MODELS["linear"], x)["logits"])

@@ -7,9 +7,9 @@ use std::{
 };
 
 use inference_server::{
-    kind::ModelFormat,
     digest,
     fetch::{FetchError, Fetched, Patience, Remote, Request, Source, run},
+    kind::ModelFormat,
 };
 use serde_json::json;
 use sha2::{Digest, Sha256};
