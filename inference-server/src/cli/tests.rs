@@ -252,7 +252,7 @@ fn evaluate_reads_its_samples_and_refuses_a_threshold_that_is_none() {
             .unwrap();
     assert_eq!(
         (asked.samples, asked.threshold),
-        (evaluate::Samples::Bundled, 0.15)
+        (evaluate::Samples::Bundled, Some(0.15))
     );
     let asked =
         request("parlance-server evaluate --samples /s --metric wer --threshold 0 --report-only").unwrap();

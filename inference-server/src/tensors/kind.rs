@@ -48,19 +48,20 @@ impl Kind for TensorModel {
     }
 
     fn introduce(self, desk: &Desk<Self>, took: Duration) {
-        let digest = self.digest();
+        let (name, digest) = (self.name().to_owned(), self.digest().clone());
+        let (threads, signature) = (self.threads(), self.signature().clone());
+        desk.metrics().threads(threads);
+        desk.serve(self, took);
         tracing::info!(
-            model = self.name(),
+            model = name,
             digest = digest.digest,
             bytes = digest.size_bytes,
             files = digest.files,
             took_seconds = took.as_secs_f64(),
-            threads = self.threads(),
-            inputs = self.signature().inputs.len(),
-            outputs = self.signature().outputs.len(),
+            threads,
+            inputs = signature.inputs.len(),
+            outputs = signature.outputs.len(),
             "ready"
         );
-        desk.metrics().threads(self.threads());
-        desk.serve(self, took);
     }
 }
