@@ -24,6 +24,8 @@ pub enum Reason {
     InvalidSpec,
     /// The ModelDeployment that `modelRef` names does not exist.
     ModelNotFound,
+    /// The referenced model is of another format than is needed.
+    WrongModelFormat,
     /// The ModelDeployment exists and its model is not available yet.
     ModelNotReady,
     /// The model is being put on its volume.
@@ -115,6 +117,7 @@ impl Reason {
             Reason::AsExpected => "AsExpected",
             Reason::InvalidSpec => "InvalidSpec",
             Reason::ModelNotFound => "ModelNotFound",
+            Reason::WrongModelFormat => "WrongModelFormat",
             Reason::ModelNotReady => "ModelNotReady",
             Reason::FetchingModel => "FetchingModel",
             Reason::SourceNotFound => "SourceNotFound",

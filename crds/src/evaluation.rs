@@ -9,8 +9,16 @@ use crate::model::ClaimSource;
 
 /// The gate before a model is served: it is tried on samples, and served only when it is good enough. A model that changes is
 /// tried before it replaces the one that is served; that one goes on being served meanwhile, and when the new one fails.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.threshold) || self.metric == 'similarity'").message(
+        "evaluation.threshold must be set for the metric wer, such as 0.15"
+    ),
+    validation = Rule::new("self.metric != 'similarity' || !has(self.samples.bundled)").message(
+        "evaluation.samples.bundled holds recordings: name a configMap or a persistentVolumeClaim with tensors for the metric similarity"
+    )
+)]
 pub struct Evaluation {
     /// What the model is tried on.
     pub samples: Samples,
@@ -20,9 +28,10 @@ pub struct Evaluation {
     pub metric: Metric,
 
     /// The worst value that is good enough, from 0 to 1. For `wer` 0.15 means that of a hundred words at most fifteen are wrong,
-    /// missing or too many.
+    /// missing or too many. For `similarity` it is the least that is good enough, 0.85 when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1))]
-    pub threshold: f64,
+    pub threshold: Option<f64>,
 }
 
 /// How it is measured how good a model is.
@@ -32,6 +41,8 @@ pub enum Metric {
     /// Word error rate over all samples, after case, punctuation and symbols are made alike.
     #[default]
     Wer,
+    /// Mean cosine similarity between the outputs that are expected and those that the model gives.
+    Similarity,
 }
 
 impl Metric {
@@ -39,12 +50,15 @@ impl Metric {
     pub fn as_str(self) -> &'static str {
         match self {
             Metric::Wer => "wer",
+            Metric::Similarity => "similarity",
         }
     }
 }
 
 /// Recordings, and the words that are spoken in them: for each recording a text of the same name (`a.wav` and `a.txt`), or a file
-/// `samples.jsonl` with a line `{"file": "a.wav", "text": "what is said"}` for each.
+/// `samples.jsonl` with a line `{"file": "a.wav", "text": "what is said"}` for each. For the metric `similarity` tensors instead, as
+/// `numpy.savez` writes them: for each sample one file with the inputs by name and one with the outputs that are expected of them
+/// (`a.inputs.npz` and `a.outputs.npz`).
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(
@@ -95,7 +109,7 @@ pub struct EvaluationStatus {
     pub passed: bool,
     /// Number of samples.
     pub samples: i64,
-    /// Samples with errors, the worst first; ten at most, their texts cut.
+    /// Samples with errors, or less alike than the threshold, the worst first; ten at most, their texts cut.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failing: Vec<FailingSample>,
     /// When that was known.
@@ -105,16 +119,25 @@ pub struct EvaluationStatus {
     pub of: String,
 }
 
-/// A sample with errors.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+/// A sample that is not as it should be.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FailingSample {
     /// Its name.
     pub name: String,
     /// What is said in it.
-    pub expected: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
     /// What the model heard.
-    pub heard: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard: Option<String>,
     /// Words that are wrong, missing or too many.
-    pub errors: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errors: Option<i64>,
+    /// The output of the model that is least alike.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
+    /// How alike its outputs are to those that are expected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub similarity: Option<f64>,
 }

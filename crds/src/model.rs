@@ -363,3 +363,14 @@ pub enum Reclaim {
 pub(crate) fn quantity_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({ "x-kubernetes-int-or-string": true, "nullable": true, "maxLength": 32 })
 }
+
+/// What a model is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ModelFormat {
+    /// A Whisper: speech to text.
+    #[default]
+    Whisper,
+    /// Any other ONNX model: tensors in, tensors out.
+    Onnx,
+}

@@ -6,9 +6,41 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::evaluation::{Evaluation, EvaluationStatus};
-use crate::model::{DownloadStatus, Model, ModelLocation};
+use crate::model::{DownloadStatus, Model, ModelFormat, ModelLocation};
 use crate::serving::Serving;
 use crate::transcription_service::EndpointStatus;
+
+/// That a model of tensors is told nothing about speech, in CEL.
+const TENSORS_TRANSCRIPTION: &str = "self.format != 'onnx' || !has(self.serving) || !has(self.serving.transcription) || [self.serving.transcription].all(t, !has(t.longForm) && \
+    !has(t.chunkSilence) && \
+    !has(t.channels) && \
+    !has(t.vad) && \
+    !has(t.wordTimestamps) && \
+    !has(t.prependedPunctuation) && \
+    !has(t.appendedPunctuation) && \
+    !has(t.hallucinationSilenceThreshold) && \
+    !has(t.temperatures) && \
+    !has(t.beamSize) && \
+    !has(t.patience) && \
+    !has(t.bestOf) && \
+    !has(t.lengthPenalty) && \
+    !has(t.compressionRatioThreshold) && \
+    !has(t.logprobThreshold) && \
+    !has(t.noSpeechThreshold) && \
+    !has(t.seed) && \
+    !has(t.suppressTokens) && \
+    !has(t.suppressBlank) && \
+    !has(t.maxInitialTimestamp) && \
+    !has(t.maxNewTokens) && \
+    !has(t.initialPrompt) && \
+    !has(t.carryInitialPrompt) && \
+    !has(t.hotwords) && \
+    !has(t.conditionOnPreviousText) && \
+    t.language == 'auto' && \
+    t.task == 'transcribe' && \
+    duration(t.chunkDuration) == duration('30s') && \
+    duration(t.chunkOverlap) == duration('1s') && \
+    duration(t.maxAudioDuration) == duration('30m'))";
 
 /// One model: where it comes from, that it is the right bytes, and (optionally) the pods that serve it.
 #[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
@@ -47,7 +79,29 @@ use crate::transcription_service::EndpointStatus;
     )
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.format == oldSelf.format").message(
+        "format cannot be changed: clients of the one protocol are not clients of the other; create another ModelDeployment"
+    ),
+    validation = Rule::new("!has(self.evaluation) || (self.evaluation.metric == 'similarity') == (self.format == 'onnx')").message(
+        "evaluation.metric must be wer for format whisper, and similarity for format onnx"
+    ),
+    validation = Rule::new("self.format != 'onnx' || !has(self.source.bundled)").message(
+        "source.bundled holds Whispers only: name another source for format onnx"
+    ),
+    validation = Rule::new("self.format != 'onnx' || !has(self.serving) || (!has(self.serving.precision) && !(has(self.serving.autoscaling) && has(self.serving.autoscaling.targetQueuedAudioSeconds)))").message(
+        "serving.precision and serving.autoscaling.targetQueuedAudioSeconds are for format whisper: leave them out for format onnx"
+    ),
+    validation = Rule::new(TENSORS_TRANSCRIPTION).message(
+        "serving.transcription may set only timeout, maxConcurrent and queueLimit for format onnx: the rest is about speech"
+    )
+)]
 pub struct ModelDeploymentSpec {
+    /// What the model is. `whisper`, speech to text, by `parlance.v1` and the OpenAI API; `onnx`, any other ONNX model as tensors in,
+    /// tensors out, by the Open Inference Protocol v2 (gRPC and HTTP). It cannot be changed.
+    #[serde(default)]
+    pub format: ModelFormat,
+
     /// The model.
     #[serde(flatten)]
     pub model: Model,

@@ -3,3 +3,8 @@
 #![allow(missing_docs, clippy::all)]
 
 tonic::include_proto!("parlance.v1");
+
+/// Those of the Open Inference Protocol.
+pub mod inference {
+    tonic::include_proto!("inference");
+}

@@ -65,6 +65,7 @@ impl Sources {
             .route("/files/{name}", get(file))
             .route("/elsewhere/{name}", get(file))
             .route("/worse/{name}", get(worse))
+            .route("/tensors/{model}/{name}", get(tensors))
             .route("/api/models/{owner}/{name}/revision/{revision}", get(revision))
             .route("/{owner}/{name}/resolve/{commit}/{file}", get(resolve))
             .with_state(counts.clone());
@@ -132,6 +133,14 @@ fn send(counts: &Counts, uri: &Uri, name: &str) -> Response {
 
 async fn file(State(counts): State<Counts>, Parts(name): Parts<String>, uri: Uri) -> Response {
     send(&counts, &uri, &name)
+}
+
+/// A small ONNX model of the server's tests.
+async fn tensors(Parts((model, name)): Parts<(String, String)>) -> Response {
+    let path = repository("inference-server/tests/tensors")
+        .join(model)
+        .join(name);
+    fs::read(path).map_or(StatusCode::NOT_FOUND.into_response(), IntoResponse::into_response)
 }
 
 /// The model with its vocabulary in disorder: it loads, and writes other words than it hears.

@@ -8,8 +8,8 @@ use e2e::manifest::{example, has, ready, repository};
 use kube::ResourceExt;
 
 /// Those that need more than a cluster, and so are applied elsewhere: fake nodes in `gpu.rs` and `placement.rs`, servers in
-/// `sources.rs`, Secrets in `endpoint.rs`, an image in `storage.rs`.
-const ELSEWHERE: [&str; 8] = [
+/// `sources.rs` and `tensors.rs`, Secrets in `endpoint.rs`, an image in `storage.rs`.
+const ELSEWHERE: [&str; 9] = [
     "tls.yaml",
     "gpu.yaml",
     "gpu-claimed.yaml",
@@ -18,6 +18,7 @@ const ELSEWHERE: [&str; 8] = [
     "model-from-http.yaml",
     "model-from-s3.yaml",
     "model-from-image.yaml",
+    "onnx-model.yaml",
 ];
 
 #[tokio::test]

@@ -108,6 +108,11 @@ impl Call {
         self.work = work;
     }
 
+    /// The model worked so long on it.
+    pub fn worked(&mut self, work: Duration) {
+        self.work = work;
+    }
+
     /// It is over, well or with an error that is already on its way.
     pub fn end(mut self, code: Code) {
         self.over(code, None);

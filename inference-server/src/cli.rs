@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::{
     bundled, fetch, inspect,
     keys::Keys,
+    kind::ModelFormat,
     model::{Dtype, Precision},
     pipeline::{self, Clip, Options},
     render::Format,
@@ -58,6 +59,15 @@ pub enum Command {
 /// The flags of `serve`; each can also be given as `PARLANCE_<FLAG>`.
 #[derive(Debug, Args)]
 pub struct ServeArgs {
+    /// What the model is: a Whisper (speech), or any other ONNX graph (tensors, by the Open Inference Protocol)
+    #[arg(
+        long,
+        env = "PARLANCE_MODEL_FORMAT",
+        default_value = "whisper",
+        value_name = "FORMAT"
+    )]
+    #[arg(help_heading = "Model")]
+    format: ModelFormat,
     /// Directory of the model [default: the bundled whisper-nano-digits]
     #[arg(long, env = "PARLANCE_MODEL", value_name = "DIR", help_heading = "Model")]
     model: Option<PathBuf>,
@@ -239,6 +249,14 @@ enum Described {
 /// The flags of `fetch`.
 #[derive(Debug, Args)]
 pub struct FetchArgs {
+    /// What the model is: a Whisper, or any other ONNX graph
+    #[arg(
+        long,
+        env = "PARLANCE_MODEL_FORMAT",
+        default_value = "whisper",
+        value_name = "FORMAT"
+    )]
+    format: ModelFormat,
     #[command(flatten)]
     source: SourceArgs,
     /// Directory that the model is brought to; without it, --from is verified in place
@@ -268,6 +286,7 @@ impl ServeArgs {
     pub fn into_config(self) -> Result<run::Config, run::Error> {
         // Without `..`, a flag that is not used does not build.
         let Self {
+            format,
             model,
             model_name,
             digest,
@@ -294,7 +313,12 @@ impl ServeArgs {
             Err(source) => Err(run::Error::Keys { path, source }),
         };
         Ok(run::Config {
-            model: model.map_or_else(|| bundled::find(bundled::DEFAULT), Ok)?,
+            model: match (model, format) {
+                (Some(model), _) => model,
+                (None, ModelFormat::Whisper) => bundled::find(bundled::DEFAULT)?,
+                (None, ModelFormat::Onnx) => return Err(run::Error::NoModel),
+            },
+            format,
             model_name,
             digest,
             dtype,
@@ -368,6 +392,7 @@ impl FetchArgs {
     /// What to fetch.
     pub fn into_request(self) -> fetch::Request {
         let Self {
+            format,
             source,
             to,
             keep,
@@ -377,6 +402,7 @@ impl FetchArgs {
         } = self;
         fetch::Request {
             source: source.into_source(),
+            format,
             to,
             keep,
             digest,

@@ -1,10 +1,12 @@
 //! A model and samples in; how good it is at them out, as JSON. The gate before a model is served.
 //! Decides nothing about what follows: whoever asked reads the report.
 //!
-//! `samples` finds recordings with the words that they should become, `words` counts errors, `report` is what is told.
+//! `samples` finds recordings with the words that they should become, `words` counts errors, `similarity` compares tensors, `report` is
+//! what is told.
 
 mod report;
 mod samples;
+mod similarity;
 mod words;
 
 use std::{fs, io::Write, path::PathBuf};
@@ -26,6 +28,8 @@ use samples::Sample;
 pub enum Metric {
     /// Word error rate: words that are wrong, missing or too many, divided by the words that were said. Less is better.
     Wer,
+    /// How alike the outputs of an ONNX model are to those expected: the mean cosine similarity. More is better.
+    Similarity,
 }
 
 /// What `parlance-server evaluate` is asked to do.
@@ -47,8 +51,8 @@ pub struct Request {
     pub samples: Samples,
     /// By which it is measured.
     pub metric: Metric,
-    /// The worst value that is good enough.
-    pub threshold: f64,
+    /// The worst value that is good enough; `similarity` has one of its own where nothing is said.
+    pub threshold: Option<f64>,
     /// Where the outcome is written as JSON too.
     pub report: Option<PathBuf>,
     /// Whether a model that is not good enough is an outcome like any other, and no error.
@@ -64,6 +68,9 @@ pub enum EvaluateError {
     /// A sample cannot be used.
     #[error("{0}")]
     InvalidSample(String),
+    /// It is not said how good the model must be.
+    #[error("--threshold is missing: the highest word error rate that is good enough, such as 0.15")]
+    NoThreshold,
     /// The model cannot be loaded.
     #[error("{0}")]
     InvalidModel(String),
@@ -89,6 +96,7 @@ impl EvaluateError {
         match self {
             EvaluateError::SamplesNotFound(_) => "SamplesNotFound",
             EvaluateError::InvalidSample(_) => "InvalidSample",
+            EvaluateError::NoThreshold => "NoThreshold",
             EvaluateError::InvalidModel(_) => "InvalidModel",
             EvaluateError::DigestMismatch { .. } => "DigestMismatch",
             EvaluateError::Io(_) => "Io",
@@ -121,6 +129,14 @@ pub fn run(request: &Request, out: &mut dyn Write) -> Result<(), EvaluateError> 
 }
 
 fn evaluate(request: &Request) -> Result<Report, EvaluateError> {
+    match request.metric {
+        Metric::Wer => word_error_rate(request),
+        Metric::Similarity => similarity::evaluate(request),
+    }
+}
+
+fn word_error_rate(request: &Request) -> Result<Report, EvaluateError> {
+    let threshold = request.threshold.ok_or(EvaluateError::NoThreshold)?;
     // The samples first: they are the likelier mistake, and the cheaper one to find.
     let samples = request.samples.read()?;
     let said: usize = samples.iter().map(|sample| words::of(&sample.text).len()).sum();
@@ -136,7 +152,7 @@ fn evaluate(request: &Request) -> Result<Report, EvaluateError> {
         let (name, of) = (&sample.name, samples.len());
         tracing::info!(sample = name, errors, "{} of {of}", at + 1);
     }
-    Ok(tally.report(request.metric, request.threshold))
+    Ok(tally.report(request.metric, threshold))
 }
 
 fn load(request: &Request) -> Result<Model, EvaluateError> {
@@ -147,13 +163,20 @@ fn load(request: &Request) -> Result<Model, EvaluateError> {
     };
     let model = Model::load_with(&dir, request.dtype, request.precision, request.threads);
     let model = model.map_err(|e| invalid(&format!("the model in {}: {e}", dir.display())))?;
-    let actual = &model.facts().digest;
-    match &request.digest {
-        Some(expected) if expected != actual => Err(EvaluateError::DigestMismatch {
-            expected: expected.clone(),
-            actual: actual.clone(),
-        }),
-        _ => Ok(model),
+    request.verify(&model.facts().digest)?;
+    Ok(model)
+}
+
+impl Request {
+    /// Refuses a model that is not of the digest asked for.
+    fn verify(&self, actual: &str) -> Result<(), EvaluateError> {
+        match &self.digest {
+            Some(expected) if expected != actual => Err(EvaluateError::DigestMismatch {
+                expected: expected.clone(),
+                actual: actual.to_owned(),
+            }),
+            _ => Ok(()),
+        }
     }
 }
 

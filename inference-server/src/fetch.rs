@@ -38,7 +38,9 @@ pub use secret::Secret;
 
 use crate::{
     bundled, digest,
+    kind::ModelFormat,
     model::{Config, Files},
+    tensors::OnnxFiles,
 };
 use place::Place;
 
@@ -58,6 +60,8 @@ pub enum Source {
 pub struct Request {
     /// Where the model comes from.
     pub source: Source,
+    /// What it is.
+    pub format: ModelFormat,
     /// Where it goes; `None`: verify it in place.
     pub to: Option<PathBuf>,
     /// Models beside that place that stay there; all others go first. Empty: nothing goes.
@@ -121,7 +125,7 @@ fn fetch(request: &Request) -> Result<Fetched, FetchError> {
         Source::Remote(_) => Err(FetchError::Io("a download needs a place to go to".to_owned())),
     };
     let Some(to) = &request.to else {
-        return verify(&local(&request.source)?, expected);
+        return verify(&local(&request.source)?, request.format, expected);
     };
     let place = Place::of(to)?;
     let _lock = place.lock()?;
@@ -132,23 +136,28 @@ fn fetch(request: &Request) -> Result<Fetched, FetchError> {
         return remote::fetch(remote, &place, request);
     }
     if let Some(expected) = expected
-        && let Ok(there) = verify(to, Some(expected))
+        && let Ok(there) = verify(to, request.format, Some(expected))
     {
         return Ok(there); // the source may be gone by now
     }
     let from = local(&request.source)?;
-    let fetched = verify(&from, expected)?;
-    if let Ok(there) = verify(to, Some(&fetched.digest)) {
+    let fetched = verify(&from, request.format, expected)?;
+    if let Ok(there) = verify(to, request.format, Some(&fetched.digest)) {
         return Ok(there);
     }
-    let same = |copy: &Path| verify(copy, Some(&fetched.digest)).map(drop);
+    let same = |copy: &Path| verify(copy, request.format, Some(&fetched.digest)).map(drop);
     place.copy(&from, same).inspect_err(|_| place.clear())?;
     Ok(fetched)
 }
 
-/// Whether a directory is a model of our layout and of the digest expected, if one is.
-fn verify(dir: &Path, expected: Option<&str>) -> Result<Fetched, FetchError> {
-    let model = Files::find(dir, None).and_then(|files| Config::read(&files));
+/// Whether a directory is a model of this format and of the digest expected, if one is.
+fn verify(dir: &Path, format: ModelFormat, expected: Option<&str>) -> Result<Fetched, FetchError> {
+    let model = match format {
+        ModelFormat::Whisper => Files::find(dir, None)
+            .and_then(|files| Config::read(&files))
+            .map(drop),
+        ModelFormat::Onnx => OnnxFiles::find(dir, None).map(drop),
+    };
     model.map_err(|e| FetchError::InvalidModel(e.to_string()))?;
     let digest = digest::directory(dir).map_err(|e| FetchError::failed("read", dir, &e))?;
     match expected {

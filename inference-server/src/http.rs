@@ -13,6 +13,7 @@ use axum::{
 use serde_json::{Value, json};
 
 use crate::{
+    desk::{Desk, Served},
     metrics,
     model::Model,
     status::Failure,
@@ -22,7 +23,7 @@ use crate::{
 mod form;
 mod page;
 mod realtime;
-mod transcriptions;
+pub(crate) mod transcriptions;
 mod upload;
 
 /// Every path of the HTTP port.
@@ -43,6 +44,13 @@ pub fn router(transcriber: Arc<Transcriber>) -> Router {
         .route("/v1/realtime", get(realtime::open).connect(realtime::open))
         .route("/v1/models", get(models))
         .route("/v1/models/{name}", get(model))
+        .merge(common())
+        .with_state(transcriber)
+}
+
+/// The paths that every model has, whatever it is.
+pub(crate) fn common<M: Served>() -> Router<Arc<Desk<M>>> {
+    Router::new()
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
         .route("/metrics", get(scrape))
@@ -50,12 +58,11 @@ pub fn router(transcriber: Arc<Transcriber>) -> Router {
         .method_not_allowed_fallback(async |uri: Uri| {
             Failure::WrongMethod(uri.path().to_owned()).to_response("")
         })
-        .with_state(transcriber)
 }
 
 /// Not live when nothing can be done any more: whoever watches starts the server again.
-async fn live(State(transcriber): State<Arc<Transcriber>>) -> Response {
-    if transcriber.admission().stuck() {
+async fn live<M: Served>(State(desk): State<Arc<Desk<M>>>) -> Response {
+    if desk.admission().stuck() {
         let body = json!({ "status": "stuck", "reason": STUCK });
         return (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response();
     }
@@ -64,25 +71,22 @@ async fn live(State(transcriber): State<Arc<Transcriber>>) -> Response {
 
 const STUCK: &str = "every worker is busy with a request that should have ended long ago";
 
-async fn ready(State(transcriber): State<Arc<Transcriber>>) -> Response {
+async fn ready<M: Served>(State(desk): State<Arc<Desk<M>>>) -> Response {
     let not_yet = |status, reason| {
         let body = json!({ "status": status, "reason": reason });
         (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response()
     };
-    match transcriber.phase() {
-        Phase::Ready if transcriber.admission().stuck() => not_yet("stuck", STUCK),
+    match desk.phase() {
+        Phase::Ready if desk.admission().stuck() => not_yet("stuck", STUCK),
         Phase::Ready => Json(json!({ "status": "ready" })).into_response(),
         Phase::Loading => not_yet("loading", "the model is being loaded"),
         Phase::Draining => not_yet("draining", "the server is shutting down"),
     }
 }
 
-async fn scrape(State(transcriber): State<Arc<Transcriber>>) -> Response {
-    let admission = transcriber.admission();
-    match transcriber
-        .metrics()
-        .encode(admission.load(), admission.queued_audio())
-    {
+async fn scrape<M: Served>(State(desk): State<Arc<Desk<M>>>) -> Response {
+    let admission = desk.admission();
+    match desk.metrics().encode(admission.load(), admission.queued_audio()) {
         Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
         Err(error) => Failure::Internal(error.to_string()).to_response(""),
     }

@@ -1,12 +1,19 @@
 //! A model directory in; what it holds on the given output. Loads no graph.
 
-use std::{fmt::Write as _, fs, io::Write, path::Path};
+mod onnx;
+
+use std::{
+    fmt::Write as _,
+    fs,
+    io::{self, Write},
+    path::Path,
+};
 
 use serde::Serialize;
 
 use crate::{
     digest,
-    model::{Config, Dtype, Files, ModelFacts},
+    model::{Config, Dtype, Files, ModelError, ModelFacts},
 };
 
 /// How `inspect` writes.
@@ -64,30 +71,45 @@ pub fn run(
     format: InspectFormat,
     out: &mut dyn Write,
 ) -> Result<(), InspectError> {
-    let description = describe(dir, dtype).map_err(InspectError)?;
-    let text = match format {
-        InspectFormat::Text => text(&description),
-        InspectFormat::Json => {
-            serde_json::to_string_pretty(&description).map_err(|e| InspectError(e.to_string()))? + "\n"
-        }
+    let text = match describe(dir, dtype) {
+        Ok(description) => match format {
+            InspectFormat::Text => text(&description),
+            InspectFormat::Json => json(&description)?,
+        },
+        // What is wrong with a Whisper is said, unless it is another model.
+        Err(no_whisper) => match (onnx::describe(dir, dtype), format) {
+            (Ok(description), InspectFormat::Text) => onnx::text(&description),
+            (Ok(description), InspectFormat::Json) => json(&description)?,
+            (Err(error @ ModelError::Graph { .. }), _) => return Err(InspectError(error.to_string())),
+            (Err(_), _) => return Err(InspectError(no_whisper)),
+        },
     };
     let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     written.map_err(|e| InspectError(format!("failed to write: {e}")))
+}
+
+fn json(description: &impl Serialize) -> Result<String, InspectError> {
+    let json = serde_json::to_string_pretty(description);
+    json.map(|json| json + "\n")
+        .map_err(|error| InspectError(error.to_string()))
+}
+
+/// The files of a directory, with their sizes.
+fn files(dir: &Path) -> io::Result<Vec<File>> {
+    let files = digest::files(dir)?.into_iter().map(|path| {
+        Ok(File {
+            size_bytes: fs::metadata(dir.join(&path))?.len(),
+            path: path.display().to_string(),
+        })
+    });
+    files.collect()
 }
 
 fn describe(dir: &Path, dtype: Option<Dtype>) -> Result<Description, String> {
     let found = Files::find(dir, dtype).map_err(|e| e.to_string())?;
     let config = Config::read(&found).map_err(|e| e.to_string())?;
     let facts = ModelFacts::of(dir, &config).map_err(|e| e.to_string())?;
-    let mut files = Vec::new();
-    for path in digest::files(dir).map_err(|e| format!("failed to read {}: {e}", dir.display()))? {
-        let size =
-            fs::metadata(dir.join(&path)).map_err(|e| format!("failed to read {}: {e}", path.display()))?;
-        files.push(File {
-            path: path.display().to_string(),
-            size_bytes: size.len(),
-        });
-    }
+    let files = files(dir).map_err(|e| format!("failed to read {}: {e}", dir.display()))?;
     let (sizes, features) = (&config.sizes, &config.features);
     Ok(Description {
         architecture: Architecture {

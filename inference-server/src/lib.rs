@@ -3,10 +3,13 @@
 //! A request runs along one line; each arrow is a function in the file of the same name:
 //!
 //! ```text
-//! request -service/http-> bytes -transcriber-> (place, permit, thread)
+//! request -service/http-> bytes -desk-> (place, permit, thread)
 //!         -audio-> Pcm16k -features-> LogMel -encoder-> Encoded -decoder-> Tokens -text-> Transcript
 //!         -service/http-> response
 //! ```
+//!
+//! `tensors` serves any other ONNX model instead: tensors in, tensors out. `kind` is what the two kinds of model have in common for `run`,
+//! `desk` what their requests have.
 //!
 //! `pipeline` is the second line; `vad` says where in the audio somebody speaks. `admission` bounds how many run and wait,
 //! `call` ends each request with a log line, its metrics and its span (`stages`, `traces`), `status` maps every failure to its
@@ -19,6 +22,7 @@ pub mod calibration;
 pub mod call;
 pub mod cli;
 pub mod decoder;
+pub mod desk;
 pub mod digest;
 pub mod encoder;
 pub mod evaluate;
@@ -28,6 +32,7 @@ pub mod http;
 pub mod inspect;
 pub mod kernels;
 pub mod keys;
+pub mod kind;
 pub mod metrics;
 pub mod model;
 pub mod pipeline;
@@ -40,6 +45,7 @@ pub mod session;
 pub mod stages;
 pub mod status;
 pub mod telemetry;
+pub mod tensors;
 pub mod text;
 pub mod tls;
 pub mod traces;

@@ -14,7 +14,6 @@ use prometheus_client::{
 use crate::{
     admission::{Load, SHORT},
     calibration::Calibration,
-    model::ModelFacts,
     pipeline::WindowResult,
     stages::Stage,
     status::{Code, code_name},
@@ -27,7 +26,7 @@ use certificate::Expiry;
 /// The media type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The ways to ask for a transcript.
+/// The ways to ask for a transcript, or for what a model makes of tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[allow(missing_docs)] // each is the method or path that `Api::name` writes
 pub enum Api {
@@ -37,6 +36,8 @@ pub enum Api {
     HttpTranslations,
     HttpRealtime,
     DetectLanguage,
+    ModelInfer,
+    HttpInfer,
 }
 
 impl Api {
@@ -49,6 +50,8 @@ impl Api {
             Api::HttpTranslations => "HttpTranslations",
             Api::HttpRealtime => "HttpRealtime",
             Api::DetectLanguage => "DetectLanguage",
+            Api::ModelInfer => "ModelInfer",
+            Api::HttpInfer => "HttpInfer",
         }
     }
 }
@@ -347,7 +350,7 @@ impl Metrics {
 
     /// Says how fast the model is here.
     pub fn calibrated(&self, calibration: &Calibration, threads: usize) {
-        self.threads.set(i64::try_from(threads).unwrap_or(i64::MAX));
+        self.threads(threads);
         self.calibrated.set(calibration.real_time_factor);
         let stages = [
             ("encoder", calibration.encoder),
@@ -358,6 +361,11 @@ impl Metrics {
                 .get_or_create(&ByStage { stage })
                 .set(took.as_secs_f64());
         }
+    }
+
+    /// Says on how many threads the model runs.
+    pub fn threads(&self, threads: usize) {
+        self.threads.set(i64::try_from(threads).unwrap_or(i64::MAX));
     }
 
     /// Counts what a request spent in each of its stages.
@@ -381,10 +389,10 @@ impl Metrics {
     }
 
     /// Says which model is served.
-    pub fn loaded(&self, facts: &ModelFacts, took: Duration) {
+    pub fn loaded(&self, name: &str, digest: &str, took: Duration) {
         let labels = ModelLabels {
-            name: facts.name.clone(),
-            digest: facts.digest.clone(),
+            name: name.to_owned(),
+            digest: digest.to_owned(),
         };
         self.model.get_or_create(&labels).set(1);
         self.model_load.set(took.as_secs_f64());

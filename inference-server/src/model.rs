@@ -19,7 +19,7 @@ mod exported;
 mod files;
 pub(crate) mod graph;
 mod precision;
-mod proto;
+pub(crate) mod proto;
 mod threads;
 mod turns;
 mod weights;

@@ -3,6 +3,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use axum::{
+    Router,
     extract::{ConnectInfo, Request},
     middleware::{Next, from_fn},
     response::Response,
@@ -19,18 +20,15 @@ use tonic::{
     service::Routes,
     transport::server::{Connected, TcpIncoming},
 };
-use tonic_health::server::HealthReporter;
 
 use crate::{
-    http,
+    metrics::Metrics,
     run::Error,
-    service,
     status::Failure,
     tls::{
         Tls,
         handshakes::{self, Port, Shown},
     },
-    transcriber::Transcriber,
 };
 
 /// How often an idle HTTP/2 connection is asked whether its client is alive, and how long the answer may take.
@@ -53,14 +51,12 @@ impl Ports {
     /// Answers on both ports until `close`.
     pub(crate) fn serve(
         self,
-        transcriber: &Arc<Transcriber>,
-        health: &HealthReporter,
+        (routes, router): (Routes, Router),
+        metrics: &Arc<Metrics>,
         close: &CancellationToken,
     ) -> Result<Servers, Error> {
         let Self { grpc, http, tls } = self;
         let mut servers = JoinSet::new();
-        let routes = service::routes(transcriber, health)?;
-        let router = http::router(transcriber.clone());
         let closing = || close.clone().cancelled_owned();
         let Some(tls) = tls else {
             serve_grpc(&mut servers, routes, incoming(grpc), close);
@@ -73,7 +69,6 @@ impl Ports {
             return Ok(servers);
         };
 
-        let metrics = transcriber.metrics();
         let mut secured = |port, listener| {
             let (incoming, close) = (incoming(listener), close.clone());
             handshakes::answer(&tls, metrics, port, incoming, close, &mut servers)
@@ -124,7 +119,7 @@ fn serve_grpc<IO>(
 /// for them has none.
 async fn shown(ConnectInfo(Shown(shown)): ConnectInfo<Shown>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    if shown || path.starts_with("/health/") || path == "/metrics" {
+    if shown || path.starts_with("/health/") || path.starts_with("/v2/health/") || path == "/metrics" {
         return next.run(request).await;
     }
     Failure::Unauthenticated("a certificate of the client is needed for this").to_response("")

@@ -22,20 +22,20 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use crate::{
     admission::Admission,
     bundled::NotBundled,
-    calibration::calibrate,
     cli::Command,
+    desk::{Desk, Served, Settings},
     evaluate::{self, EvaluateError},
     fetch::{self, FetchError},
     inspect::{self, InspectError},
+    kind::{Kind, ModelFormat},
     model::{Dtype, Model, ModelError, Precision},
     pipeline::{Live, PipelineError},
     ports::Ports,
-    service,
     telemetry::{self, LogFormat},
+    tensors::TensorModel,
     tls::{Tls, TlsError, TlsSettings},
     traces::{Traces, TracesError},
     transcribe::{self, TranscribeError},
-    transcriber::{Settings, Transcriber},
 };
 
 /// After the work is done, how long connections may take to close.
@@ -46,6 +46,7 @@ const CLOSING: Duration = Duration::from_secs(3);
 #[allow(missing_docs)] // each field is the flag of its name
 pub struct Config {
     pub model: PathBuf,
+    pub format: ModelFormat,
     pub model_name: Option<String>,
     pub digest: Option<String>,
     pub dtype: Option<Dtype>,
@@ -64,12 +65,28 @@ pub struct Config {
     pub log_level: String,
 }
 
+impl Config {
+    /// Refuses a model that is not of the digest asked for.
+    pub(crate) fn verify(&self, actual: &str) -> Result<(), Error> {
+        match &self.digest {
+            Some(expected) if expected != actual => Err(Error::Digest {
+                model: self.model.clone(),
+                expected: expected.clone(),
+                actual: actual.to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Why a command failed, in one sentence.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)] // each variant is its sentence
 pub enum Error {
     #[error(transparent)]
     NotBundled(#[from] NotBundled),
+    #[error("no ONNX model is bundled: name the folder of one by --model")]
+    NoModel,
     #[error("cannot read the API keys in {}: {source}", path.display())]
     Keys { path: PathBuf, source: io::Error },
     #[error(transparent)]
@@ -155,7 +172,10 @@ fn serve(config: Config) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         let signals = signals()?;
-        Server::bind(config).await?.run(signals).await
+        match config.format {
+            ModelFormat::Whisper => Server::<Model>::bind(config).await?.run(signals).await,
+            ModelFormat::Onnx => Server::<TensorModel>::bind(config).await?.run(signals).await,
+        }
     });
     // A worker that does not look at its switch must not keep the process.
     runtime.shutdown_background();
@@ -178,15 +198,15 @@ fn signals() -> io::Result<mpsc::Receiver<()>> {
 }
 
 /// A server that listens, and does not answer yet.
-pub struct Server {
+pub struct Server<M> {
     config: Config,
-    transcriber: Arc<Transcriber>,
+    desk: Arc<Desk<M>>,
     traces: Traces,
     health: HealthReporter,
     ports: Ports,
 }
 
-impl Server {
+impl<M: Kind> Server<M> {
     /// Takes both ports, and reads what they need for TLS.
     pub async fn bind(config: Config) -> Result<Self, Error> {
         let tls = config.tls.clone().map(Tls::open).transpose()?.map(Arc::new);
@@ -202,10 +222,10 @@ impl Server {
             None => Traces::default(),
         };
         let settings = config.settings.clone();
-        let transcriber = Arc::new(Transcriber::new(settings, admission, traces.clone()));
+        let desk = Arc::new(Desk::new(settings, admission, traces.clone()));
         Ok(Server {
             config,
-            transcriber,
+            desk,
             traces,
             health: HealthReporter::new(),
             ports: Ports { grpc, http, tls },
@@ -220,13 +240,13 @@ impl Server {
     /// Lives until `shutdown` says so: once to finish what runs, twice to leave at once.
     pub async fn run(self, shutdown: mpsc::Receiver<()>) -> Result<(), Error> {
         let config = self.config.clone();
-        self.run_with(move || load_model(&config), shutdown).await
+        self.run_with(move || M::load(&config), shutdown).await
     }
 
     /// The same, with a model from elsewhere; `load` runs on a thread of its own.
     pub async fn run_with(
         self,
-        load: impl FnOnce() -> Result<Model, Error> + Send + 'static,
+        load: impl FnOnce() -> Result<M, Error> + Send + 'static,
         shutdown: mpsc::Receiver<()>,
     ) -> Result<(), Error> {
         let traces = self.traces.clone();
@@ -237,40 +257,40 @@ impl Server {
 
     async fn live(
         self,
-        load: impl FnOnce() -> Result<Model, Error> + Send + 'static,
+        load: impl FnOnce() -> Result<M, Error> + Send + 'static,
         mut shutdown: mpsc::Receiver<()>,
     ) -> Result<(), Error> {
         let (grpc_addr, http_addr) = self.addresses()?;
         let Self {
             config,
-            transcriber,
+            desk,
             traces: _,
             mut health,
             ports,
         } = self;
-        report(&health, ServingStatus::NotServing).await;
+        report::<M>(&health, ServingStatus::NotServing).await;
         let close = CancellationToken::new();
         let tls = ports.tls.is_some();
-        let mut servers = ports.serve(&transcriber, &health, &close)?;
+        let mut servers = ports.serve(M::answers(&desk, &health)?, desk.metrics(), &close)?;
         tracing::info!(grpc = %grpc_addr, http = %http_addr, tls, "listening");
 
         tokio::select! {
-            loaded = load_beside(load, &transcriber) => loaded?,
+            loaded = load_beside(load, &desk) => loaded?,
             _ = shutdown.recv() => return Ok(()),
             ended = servers.join_next() => return Err(stopped(ended)),
         }
-        report(&health, ServingStatus::Serving).await;
+        report::<M>(&health, ServingStatus::Serving).await;
         tokio::select! {
             _ = shutdown.recv() => {}
-            () = watch(&transcriber, &health) => {}
+            () = watch(&desk, &health) => {}
             ended = servers.join_next() => return Err(stopped(ended)),
         }
 
-        transcriber.drain();
-        report(&health, ServingStatus::NotServing).await;
-        drain(&transcriber, config.drain_timeout, &mut shutdown).await;
+        desk.drain();
+        report::<M>(&health, ServingStatus::NotServing).await;
+        drain(&desk, config.drain_timeout, &mut shutdown).await;
         close.cancel();
-        for name in NAMES {
+        for name in ["", M::SERVICE] {
             // Ends the clients' watches, which would keep their connections open.
             health.clear_service_status(name).await;
         }
@@ -282,11 +302,11 @@ impl Server {
 }
 
 /// Says that nothing is served when no worker comes back, and that it is when one does. Never ends.
-async fn watch(transcriber: &Transcriber, health: &HealthReporter) {
+async fn watch<M: Kind>(desk: &Desk<M>, health: &HealthReporter) {
     let mut stuck = false;
     loop {
         sleep(LOOK_EVERY).await;
-        let now = transcriber.admission().stuck();
+        let now = desk.admission().stuck();
         if now != stuck {
             stuck = now;
             tracing::error!(
@@ -298,7 +318,7 @@ async fn watch(transcriber: &Transcriber, health: &HealthReporter) {
             } else {
                 ServingStatus::Serving
             };
-            report(health, status).await;
+            report::<M>(health, status).await;
         }
     }
 }
@@ -306,11 +326,9 @@ async fn watch(transcriber: &Transcriber, health: &HealthReporter) {
 /// How often health looks whether the workers are stuck.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// The names under which health is reported: the whole server, and the service.
-const NAMES: [&str; 2] = ["", service::SERVICE_NAME];
-
-async fn report(health: &HealthReporter, status: ServingStatus) {
-    for name in NAMES {
+/// Health is reported of the whole server, and of the service.
+async fn report<M: Kind>(health: &HealthReporter, status: ServingStatus) {
+    for name in ["", M::SERVICE] {
         health.set_service_status(name, status).await;
     }
 }
@@ -324,34 +342,17 @@ fn stopped(ended: Option<Result<Result<(), String>, tokio::task::JoinError>>) ->
 }
 
 /// Loads the model beside the servers, which say meanwhile that they are not ready.
-async fn load_beside(
-    load: impl FnOnce() -> Result<Model, Error> + Send + 'static,
-    transcriber: &Transcriber,
+async fn load_beside<M: Kind>(
+    load: impl FnOnce() -> Result<M, Error> + Send + 'static,
+    desk: &Arc<Desk<M>>,
 ) -> Result<(), Error> {
-    let started = Instant::now();
+    let (started, desk) = (Instant::now(), desk.clone());
     let loading = tokio::task::spawn_blocking(move || {
         let model = load()?;
-        let took = started.elapsed();
-        // What is wrong with an engine that cannot do this is said by the first request.
-        let calibration = calibrate(&model).ok();
-        Ok::<_, Error>((model, took, calibration))
+        model.introduce(&desk, started.elapsed());
+        Ok(())
     });
-    let (model, took, calibration) = loading.await.map_err(|_| Error::LoadPanicked)??;
-    let facts = model.facts();
-    tracing::info!(
-        model = facts.name,
-        digest = facts.digest,
-        bytes = facts.size_bytes,
-        files = facts.files,
-        took_seconds = took.as_secs_f64(),
-        engine = model.engine_name(),
-        precision = %model.precision(),
-        threads = model.threads(),
-        real_time_factor = calibration.map(|c| c.real_time_factor),
-        "ready"
-    );
-    transcriber.ready(model, took, calibration);
-    Ok(())
+    loading.await.map_err(|_| Error::LoadPanicked)?
 }
 
 /// The model that the flags name, if it is the right one and can do what they ask.
@@ -362,17 +363,7 @@ pub fn load_model(config: &Config) -> Result<Model, Error> {
         model: dir.clone(),
         source,
     })?;
-    let actual = &model.facts().digest;
-    if let Some(expected) = &config.digest
-        && expected != actual
-    {
-        let (expected, actual) = (expected.clone(), actual.clone());
-        return Err(Error::Digest {
-            model: dir.clone(),
-            expected,
-            actual,
-        });
-    }
+    config.verify(&model.facts().digest)?;
     if let Some(name) = &config.model_name {
         model.set_name(name.clone());
     }
@@ -381,8 +372,8 @@ pub fn load_model(config: &Config) -> Result<Model, Error> {
 }
 
 /// Waits for what runs, but not for ever.
-async fn drain(transcriber: &Transcriber, limit: Duration, shutdown: &mut mpsc::Receiver<()>) {
-    let load = transcriber.admission().load();
+async fn drain<M: Served>(desk: &Desk<M>, limit: Duration, shutdown: &mut mpsc::Receiver<()>) {
+    let load = desk.admission().load();
     tracing::info!(running = load.running, queued = load.queued, "draining");
     let again = async {
         if shutdown.recv().await.is_none() {
@@ -390,15 +381,15 @@ async fn drain(transcriber: &Transcriber, limit: Duration, shutdown: &mut mpsc::
         }
     };
     tokio::select! {
-        () = transcriber.admission().idle() => return,
+        () = desk.admission().idle() => return,
         () = sleep(limit) => {}
         () = again => {}
     }
-    let load = transcriber.admission().load();
+    let load = desk.admission().load();
     tracing::warn!(
         running = load.running,
         queued = load.queued,
         "out of time: what still runs is cut off"
     );
-    transcriber.stop();
+    desk.stop();
 }

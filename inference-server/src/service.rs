@@ -8,6 +8,7 @@ use tonic_health::server::{HealthReporter, HealthService};
 
 use crate::{
     audio::Source,
+    model::Model,
     proto::{
         DetectLanguageRequest, DetectLanguageResponse, FILE_DESCRIPTOR_SET, GetModelRequest,
         GetModelResponse, StreamingTranscribeRequest, TranscribeRequest, TranscribeResponse,
@@ -17,7 +18,7 @@ use crate::{
     transcriber::Transcriber,
 };
 
-mod gate;
+pub(crate) mod gate;
 mod request;
 mod response;
 mod stream;
@@ -43,7 +44,7 @@ pub fn routes(
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
-    let gate = axum::middleware::from_fn_with_state(transcriber.clone(), gate::gate);
+    let gate = axum::middleware::from_fn_with_state(transcriber.clone(), gate::gate::<Model>);
     let gated = Routes::new(transcription).into_axum_router().layer(gate);
     let health = HealthService::from_health_reporter(health.clone());
     Ok(Routes::from(gated)

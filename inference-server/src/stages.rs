@@ -22,6 +22,8 @@ pub enum Stage {
     Encoder,
     /// The decoder: every temperature, and the times of words.
     Decoder,
+    /// A model of tensors, from its inputs to its outputs.
+    Infer,
 }
 
 impl Stage {
@@ -34,6 +36,7 @@ impl Stage {
             Stage::Features => "features",
             Stage::Encoder => "encoder",
             Stage::Decoder => "decoder",
+            Stage::Infer => "infer",
         }
     }
 

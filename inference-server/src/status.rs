@@ -63,6 +63,9 @@ pub enum Failure {
     /// The server loads its model or is about to leave; another replica may help at once.
     #[error("{0}")]
     Unavailable(&'static str),
+    /// The model cannot do what the request asks of it. The words are the engine's, and for the client too: they are about its tensors.
+    #[error("the model failed: {0}")]
+    Model(String),
     /// A fault of the server. The words are for its log; the client learns only that there was one.
     #[error("{0}")]
     Internal(String),
@@ -111,7 +114,7 @@ impl Failure {
             Failure::Unauthenticated(_) => Code::Unauthenticated,
             Failure::Cancelled => Code::Cancelled,
             Failure::Unavailable(_) => Code::Unavailable,
-            Failure::Internal(_) => Code::Internal,
+            Failure::Model(_) | Failure::Internal(_) => Code::Internal,
         }
     }
 
@@ -138,7 +141,9 @@ impl Failure {
             Failure::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, INVALID, Some("invalid_api_key")),
             Failure::Cancelled => (client_closed_request(), INVALID, Some("cancelled")),
             Failure::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, SERVER, Some("unavailable")),
-            Failure::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, SERVER, Some("internal")),
+            Failure::Model(_) | Failure::Internal(_) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, SERVER, Some("internal"))
+            }
         }
     }
 
@@ -207,13 +212,22 @@ impl Failure {
     pub fn to_response(&self, request_id: &str) -> Response {
         let status = self.http_status();
         let body = json!({ "error": self.to_error(request_id) });
-        let mut response = (status, Json(body)).into_response();
+        self.with_delay((status, Json(body)).into_response())
+    }
+
+    fn with_delay(&self, mut response: Response) -> Response {
         if let Some(delay) = self.retry_after() {
             response
                 .headers_mut()
                 .insert(RETRY_AFTER, HeaderValue::from(seconds(&delay)));
         }
         response
+    }
+
+    /// As the Open Inference Protocol says it.
+    pub fn to_inference_response(&self, request_id: &str) -> Response {
+        let body = json!({ "error": self.sentence(request_id) });
+        self.with_delay((self.http_status(), Json(body)).into_response())
     }
 
     /// The error object of the OpenAI API, for where no status can be sent any more.

@@ -36,6 +36,7 @@ use crate::{
     service,
     stages::Run,
     status::{Code, code_name},
+    tensors,
 };
 
 /// The name of the service where the environment gives it none.
@@ -190,8 +191,8 @@ fn resource() -> Resource {
 
 /// The name of a request's span, and what is known of every request like it.
 fn described(api: Api) -> (String, Vec<KeyValue>) {
-    let rpc = |method: &str| {
-        let method = format!("{}/{method}", service::SERVICE_NAME);
+    let rpc = |service: &str, method: &str| {
+        let method = format!("{service}/{method}");
         let attributes = vec![
             KeyValue::new(RPC_SYSTEM_NAME, "grpc"),
             KeyValue::new(RPC_METHOD, method.clone()),
@@ -207,7 +208,11 @@ fn described(api: Api) -> (String, Vec<KeyValue>) {
         (format!("{method} {path}"), attributes)
     };
     match api {
-        Api::Transcribe | Api::StreamingTranscribe | Api::DetectLanguage => rpc(api.name()),
+        Api::Transcribe | Api::StreamingTranscribe | Api::DetectLanguage => {
+            rpc(service::SERVICE_NAME, api.name())
+        }
+        Api::ModelInfer => rpc(tensors::SERVICE_NAME, api.name()),
+        Api::HttpInfer => http("POST", "/v2/models/{name}/infer"),
         Api::HttpTranscriptions => http("POST", "/v1/audio/transcriptions"),
         Api::HttpTranslations => http("POST", "/v1/audio/translations"),
         Api::HttpRealtime => http("GET", "/v1/realtime"),
@@ -279,10 +284,10 @@ fn told(ended: &Ended<'_>) -> Vec<KeyValue> {
         KeyValue::new("parlance.work_seconds", ended.work.as_secs_f64()),
     ];
     match ended.api {
-        Api::Transcribe | Api::StreamingTranscribe | Api::DetectLanguage => {
+        Api::Transcribe | Api::StreamingTranscribe | Api::DetectLanguage | Api::ModelInfer => {
             attributes.push(KeyValue::new(RPC_RESPONSE_STATUS_CODE, code));
         }
-        Api::HttpTranscriptions | Api::HttpTranslations | Api::HttpRealtime => {
+        Api::HttpTranscriptions | Api::HttpTranslations | Api::HttpRealtime | Api::HttpInfer => {
             let status = i64::from(ended.status.as_u16());
             attributes.push(KeyValue::new(HTTP_RESPONSE_STATUS_CODE, status));
         }

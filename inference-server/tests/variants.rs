@@ -15,6 +15,7 @@ use inference_server::{
     features::LogMel,
     fetch,
     inspect::{self, InspectFormat},
+    kind::ModelFormat,
     model::{Dtype, Model},
 };
 use serde::Deserialize;
@@ -176,6 +177,7 @@ fn weights_beside_a_graph_count_in_the_digest_and_are_copied() {
         keep: Vec::new(),
         digest: None,
         report: None,
+        format: ModelFormat::Whisper,
         patience: fetch::Patience::default(),
         progress: None,
     });

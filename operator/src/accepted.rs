@@ -5,7 +5,7 @@
 
 use crds::ModelDeployment;
 use crds::condition::{EVALUATION_PASSED, MODEL_CACHED};
-use crds::model::{ClaimSource, ModelLocation};
+use crds::model::{ClaimSource, ModelFormat, ModelLocation};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
 
@@ -21,6 +21,8 @@ pub struct Accepted {
     pub report: ModelReport,
     /// Where they are.
     pub location: ModelLocation,
+    /// What they are a model of.
+    pub format: ModelFormat,
 }
 
 impl Accepted {
@@ -39,11 +41,12 @@ impl Accepted {
     /// How a pod mounts it. `one_node`: whether its claim can be mounted on one node only.
     pub fn mount(&self, one_node: bool) -> ModelMount {
         let digest = Some(self.report.digest.clone());
-        match (&self.location.image, &self.location.persistent_volume_claim) {
+        let mount = match (&self.location.image, &self.location.persistent_volume_claim) {
             (Some(image), _) => ModelMount::of_image(image, digest),
             (None, Some(claim)) => ModelMount::in_folder(&claim.claim_name, &claim.path, digest, one_node),
             (None, None) => ModelMount::in_folder("", "", digest, one_node),
-        }
+        };
+        mount.of_format(self.format)
     }
 }
 
@@ -59,6 +62,7 @@ pub fn of(model: &ModelDeployment) -> Option<Accepted> {
             resolved_revision: status.revision.clone(),
         },
         location: status.location.clone().unwrap_or_else(|| first_location(model)),
+        format: model.spec.format,
     })
 }
 

@@ -48,7 +48,7 @@ pub const PROGRESS_PORT: u16 = 8081;
 /// The flag that makes it do so.
 pub const PROGRESS_FLAG: &str = "--progress-addr=";
 
-/// Services of gRPC that the server has. Calls of a service have its name for the first element of their path.
+/// Services of gRPC that the server of a Whisper has. Calls of a service have its name for the first element of their path.
 pub const GRPC_SERVICES: [&str; 4] = [
     "parlance.v1.Transcription",
     "grpc.health.v1.Health",

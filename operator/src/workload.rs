@@ -33,7 +33,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crds::autoscaling::{Autoscaling, VerticalPodAutoscaler};
-use crds::model::{ImageSource, ModelSource};
+use crds::model::{ImageSource, ModelFormat, ModelSource};
 use crds::monitoring::{Monitoring, PodMonitor, PrometheusRule};
 use crds::placement::{Gpu, Placement};
 use crds::security::NetworkPolicy;
@@ -43,7 +43,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::kinds::OptionalKind;
-use crate::names::{Component, MODEL_FOLDER, Owner, canary_child};
+use crate::names::{Component, GRPC_SERVICES, MODEL_FOLDER, Owner, canary_child};
 use crate::observe::Observed;
 use crate::resources::{Prepared, Resources};
 use endpoint::EndpointPlan;
@@ -117,6 +117,8 @@ pub struct ModelMount {
     pub keep: Option<String>,
     /// Digest that the model must have.
     pub digest: Option<String>,
+    /// What the model is.
+    pub format: ModelFormat,
     /// Whether the volume can be mounted on one node only, so that all pods must run there.
     pub one_node: bool,
 }
@@ -152,6 +154,7 @@ impl ModelMount {
             folder: MODEL_FOLDER.into(),
             keep: None,
             digest,
+            format: ModelFormat::Whisper,
             one_node: false,
         }
     }
@@ -164,8 +167,28 @@ impl ModelMount {
             folder: MODEL_FOLDER.into(),
             keep: None,
             digest,
+            format: ModelFormat::Whisper,
             one_node,
         }
+    }
+
+    /// The same, of this format.
+    pub fn of_format(self, format: ModelFormat) -> ModelMount {
+        ModelMount { format, ..self }
+    }
+
+    /// The services of gRPC that its server has.
+    pub fn grpc_services(&self) -> [&'static str; 4] {
+        let mut services = GRPC_SERVICES;
+        if self.format == ModelFormat::Onnx {
+            services[0] = "inference.GRPCInferenceService";
+        }
+        services
+    }
+
+    /// The flag that tells the server's program the format. A Whisper's needs none: pods of an earlier operator stay as they are.
+    pub fn format_flag(&self) -> Option<String> {
+        (self.format == ModelFormat::Onnx).then(|| "--format=onnx".to_string())
     }
 }
 

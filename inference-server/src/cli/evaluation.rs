@@ -19,15 +19,16 @@ pub struct EvaluateArgs {
     /// Digest that the model must have; another one is not tried
     #[arg(long, env = "PARLANCE_DIGEST", value_name = "sha256:HEX")]
     digest: Option<String>,
-    /// Folder of recordings with a text of the same name beside each (a.wav, a.txt), or with samples.jsonl; or "bundled"
+    /// Folder of recordings with a text of the same name beside each (a.wav, a.txt), or with samples.jsonl; or "bundled". For
+    /// similarity: folder of tensors by pairs, as numpy.savez writes them (a.inputs.npz, a.outputs.npz)
     #[arg(long, env = "PARLANCE_SAMPLES", value_name = "DIR")]
     samples: Samples,
-    /// How it is measured how good the model is
+    /// How it is measured how good the model is: wer for a Whisper, similarity for any other ONNX model
     #[arg(long, env = "PARLANCE_METRIC", default_value = "wer", value_name = "METRIC")]
     metric: Metric,
-    /// The worst value that is good enough
+    /// The worst value that is good enough: the highest wer, the least similarity [default: none for wer, 0.85 for similarity]
     #[arg(long, env = "PARLANCE_THRESHOLD", value_name = "NUMBER", value_parser = threshold)]
-    threshold: f64,
+    threshold: Option<f64>,
     /// File that the outcome is written to too, as JSON of at most 4096 bytes
     #[arg(long, env = "PARLANCE_REPORT", value_name = "FILE")]
     report: Option<PathBuf>,

@@ -26,6 +26,7 @@ fn serve_has_the_defaults_that_are_documented() {
     let config = config("parlance-server serve --model /m");
     let expected = run::Config {
         model: "/m".into(),
+        format: ModelFormat::Whisper,
         model_name: None,
         digest: None,
         dtype: None,
@@ -54,7 +55,7 @@ fn serve_has_the_defaults_that_are_documented() {
 #[test]
 fn every_flag_of_serve_reaches_the_config() {
     let config = config(
-        "parlance-server serve --model /m --model-name n --digest sha256:00 --dtype q8 --precision int8 --threads 3 --grpc-addr 127.0.0.1:1 \
+        "parlance-server serve --format onnx --model /m --model-name n --digest sha256:00 --dtype q8 --precision int8 --threads 3 --grpc-addr 127.0.0.1:1 \
          --http-addr [::1]:2 --language NL --task translate --chunk-duration 20s --chunk-overlap 500ms --timeout 2m \
          --max-audio-duration 1h --max-message-size 1000 --max-concurrent 4 --queue-limit 0 --drain-timeout 0s \
          --log-format json --log-level debug --long-form sequential --vad false --word-timestamps --temperatures 0.5,1 \
@@ -68,6 +69,7 @@ fn every_flag_of_serve_reaches_the_config() {
     let said = format!("{config:?}");
     for part in [
         "\"/m\"",
+        "format: Onnx",
         "Some(\"n\")",
         "sha256:00",
         "dtype: Some(Q8)",
@@ -250,7 +252,7 @@ fn evaluate_reads_its_samples_and_refuses_a_threshold_that_is_none() {
             .unwrap();
     assert_eq!(
         (asked.samples, asked.threshold),
-        (evaluate::Samples::Bundled, 0.15)
+        (evaluate::Samples::Bundled, Some(0.15))
     );
     let asked =
         request("parlance-server evaluate --samples /s --metric wer --threshold 0 --report-only").unwrap();

@@ -29,9 +29,19 @@ pub struct Report {
     pub failing: Vec<Failing>,
 }
 
-/// A sample with errors.
+/// A sample that is not as it should be.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Failing {
+    /// Of words.
+    Heard(Heard),
+    /// Of tensors.
+    Unlike(Likeness),
+}
+
+/// A recording that was heard with errors.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Failing {
+pub struct Heard {
     /// Its name.
     pub name: String,
     /// What is said in it.
@@ -42,7 +52,52 @@ pub struct Failing {
     pub errors: usize,
 }
 
+/// How alike the outputs of a sample are to those expected.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Likeness {
+    /// Its name.
+    pub name: String,
+    /// The output that is least alike.
+    pub output: String,
+    /// The mean over its outputs.
+    pub similarity: f64,
+}
+
+impl Metric {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Metric::Wer => "wer",
+            Metric::Similarity => "similarity",
+        }
+    }
+}
+
 impl Report {
+    /// How good a model of tensors is: at least this similarity is good enough.
+    pub(super) fn of_likeness(metric: Metric, threshold: f64, mut found: Vec<Likeness>) -> Report {
+        let samples = found.len();
+        let exact = found.iter().map(|one| one.similarity).sum::<f64>() / samples.max(1) as f64;
+        found.retain(|one| one.similarity < threshold);
+        found.sort_by(|a, b| a.similarity.total_cmp(&b.similarity));
+        found.truncate(TOLD);
+        let told = found.into_iter().map(|one| {
+            Failing::Unlike(Likeness {
+                name: cut(&one.name),
+                output: cut(&one.output),
+                similarity: rounded(one.similarity),
+            })
+        });
+        Report {
+            metric: metric.name(),
+            value: rounded(exact),
+            threshold,
+            passed: exact >= threshold,
+            samples,
+            failing: told.collect(),
+        }
+    }
+
     /// The JSON, with fewer samples where it would be too long.
     pub fn json(&self) -> String {
         let mut report = self.clone();
@@ -63,17 +118,31 @@ impl Report {
             samples,
             ..
         } = self;
-        let than = if self.passed { "at most" } else { "above" };
+        let better = *metric == Metric::Similarity.name();
+        let than = match (better, self.passed) {
+            (false, true) => "at most",
+            (false, false) => "above",
+            (true, true) => "at least",
+            (true, false) => "below",
+        };
         let mut sentence =
             format!("{metric} is {value} over {samples} samples, {than} the threshold of {threshold}");
         if let Some(worst) = self.failing.first().filter(|_| !self.passed) {
-            let Failing {
-                name,
-                expected,
-                heard,
-                ..
-            } = worst;
-            sentence += &format!("; worst: {name}, which should be {expected:?} and was heard as {heard:?}");
+            sentence += &match worst {
+                Failing::Heard(Heard {
+                    name,
+                    expected,
+                    heard,
+                    ..
+                }) => format!("; worst: {name}, which should be {expected:?} and was heard as {heard:?}"),
+                Failing::Unlike(Likeness {
+                    name,
+                    output,
+                    similarity,
+                }) => format!(
+                    "; worst: {name}, whose output {output} is least alike ({similarity} over all of its outputs)"
+                ),
+            };
         }
         sentence
     }
@@ -85,7 +154,7 @@ pub(super) struct Tally {
     errors: usize,
     words: usize,
     samples: usize,
-    failing: Vec<Failing>,
+    failing: Vec<Heard>,
 }
 
 impl Tally {
@@ -96,7 +165,7 @@ impl Tally {
         self.errors += errors;
         self.samples += 1;
         if errors > 0 {
-            self.failing.push(Failing {
+            self.failing.push(Heard {
                 name: cut(&sample.name),
                 expected: cut(&sample.text),
                 heard: cut(heard),
@@ -108,23 +177,23 @@ impl Tally {
 
     /// The report. There are words: that was looked at before.
     pub(super) fn report(mut self, metric: Metric, threshold: f64) -> Report {
-        let exact = match metric {
-            Metric::Wer => self.errors as f64 / self.words.max(1) as f64,
-        };
+        let exact = self.errors as f64 / self.words.max(1) as f64;
         self.failing
             .sort_by_key(|sample| std::cmp::Reverse(sample.errors));
         self.failing.truncate(TOLD);
         Report {
-            metric: match metric {
-                Metric::Wer => "wer",
-            },
-            value: (exact * 1e4).round() / 1e4,
+            metric: metric.name(),
+            value: rounded(exact),
             threshold,
             passed: exact <= threshold,
             samples: self.samples,
-            failing: self.failing,
+            failing: self.failing.into_iter().map(Failing::Heard).collect(),
         }
     }
+}
+
+fn rounded(value: f64) -> f64 {
+    (value * 1e4).round() / 1e4
 }
 
 fn cut(text: &str) -> String {

@@ -14,7 +14,7 @@ fn request(samples: Samples, threshold: f64) -> Request {
         options: Options::default(),
         samples,
         metric: Metric::Wer,
-        threshold,
+        threshold: Some(threshold),
         report: None,
         report_only: false,
     }

@@ -17,7 +17,7 @@ use super::{
     client::{Patience, Stop, root},
     listing::{Address, Listing, RemoteFile, is_inside, needed, shown},
 };
-use crate::model::Dtype;
+use crate::{kind::ModelFormat, model::Dtype};
 
 /// How long a signature holds: a download that is still running when it ends goes on.
 const SIGNATURE: Duration = Duration::from_secs(900);
@@ -64,7 +64,7 @@ impl Prefix {
     }
 
     /// Lists what is under the prefix.
-    pub(super) async fn list(&self, patience: &Patience) -> Result<Listing, FetchError> {
+    pub(super) async fn list(&self, patience: &Patience, format: ModelFormat) -> Result<Listing, FetchError> {
         let signs = has_credentials();
         let store = Arc::new(self.store(signs, patience)?);
         let prefix = Key::parse(&self.prefix).map_err(|e| FetchError::SourceNotFound(e.to_string()))?;
@@ -86,7 +86,7 @@ impl Prefix {
         }
         if self.variant.is_some() {
             let held: BTreeSet<String> = files.iter().map(|file| file.path.clone()).collect();
-            let wanted = needed(&self.uri(), &held, self.variant)?;
+            let wanted = needed(&self.uri(), &held, self.variant, format)?;
             files.retain(|file| wanted.contains(&file.path));
         }
         Ok(Listing {

@@ -1,4 +1,4 @@
-//! A repository of Hugging Face's hub, or of a mirror of it, in; the list of the files that a Whisper needs out.
+//! A repository of Hugging Face's hub, or of a mirror of it, in; the list of the files that a model needs out.
 //! Downloads none of them.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use super::{
     listing::{Address, Listing, RemoteFile, is_inside, needed, shown},
     secret::Secret,
 };
-use crate::model::Dtype;
+use crate::{kind::ModelFormat, model::Dtype};
 
 /// The hub itself.
 pub const HUB: &str = "https://huggingface.co";
@@ -61,11 +61,11 @@ impl Repository {
     }
 
     /// Asks the hub which commit the revision is, and what it holds.
-    pub(super) async fn list(&self, asker: &Asker) -> Result<Listing, FetchError> {
+    pub(super) async fn list(&self, asker: &Asker, format: ModelFormat) -> Result<Listing, FetchError> {
         let mut url = self.url(&["api", "models"], "revision", &[&self.revision])?;
         url.set_query(Some("blobs=true"));
         let found: Revision = asker.persist(|| self.ask(asker, &url)).await?;
-        self.listing(found)
+        self.listing(found, format)
     }
 
     async fn ask(&self, asker: &Asker, url: &Url) -> Result<Revision, Stop> {
@@ -89,7 +89,7 @@ impl Repository {
         })
     }
 
-    fn listing(&self, found: Revision) -> Result<Listing, FetchError> {
+    fn listing(&self, found: Revision, format: ModelFormat) -> Result<Listing, FetchError> {
         let commit = found.sha;
         let source = self.url(&[], "tree", &[&commit])?;
         let held: BTreeMap<String, Sibling> = found
@@ -102,6 +102,7 @@ impl Repository {
             &self.repo,
             &held.keys().cloned().collect::<BTreeSet<_>>(),
             self.variant,
+            format,
         )?;
         let files = held
             .into_values()

@@ -10,7 +10,11 @@ use object_store::aws::AmazonS3;
 use reqwest::Url;
 
 use super::{FetchError, secret::Secret};
-use crate::model::{Dtype, Files, ModelError};
+use crate::{
+    kind::ModelFormat,
+    model::{Dtype, Files, ModelError},
+    tensors::OnnxFiles,
+};
 
 /// The files of a model at a source.
 #[derive(Debug)]
@@ -68,13 +72,17 @@ pub(super) fn is_inside(path: &str) -> bool {
     !path.is_empty() && !path.ends_with('/') && !path.contains(['\0', '\\']) && parts.all(plain)
 }
 
-/// The paths of those files that a Whisper of this precision needs, of all that `place` holds. Weights that lie beside
+/// The paths of those files that a model of this precision needs, of all that `place` holds. Weights that lie beside
 /// their graph come with it.
 pub(super) fn needed(
     place: &str,
     paths: &BTreeSet<String>,
     dtype: Option<Dtype>,
+    format: ModelFormat,
 ) -> Result<BTreeSet<String>, FetchError> {
+    if format == ModelFormat::Onnx {
+        return Ok(onnx(place, paths, dtype)?.needed(paths));
+    }
     let found = choose(place, paths, dtype)?;
     let mut wanted: BTreeSet<String> = [
         found.config,
@@ -96,19 +104,30 @@ pub(super) fn needed(
     Ok(wanted)
 }
 
-/// Refuses, before anything is downloaded, what is no Whisper.
-pub(super) fn check(listing: &Listing) -> Result<(), FetchError> {
+/// Refuses, before anything is downloaded, what is no model of this format.
+pub(super) fn check(listing: &Listing, format: ModelFormat) -> Result<(), FetchError> {
     let paths: BTreeSet<String> = listing.files.iter().map(|file| file.path.clone()).collect();
-    choose(&listing.source, &paths, None).map(drop)
+    match format {
+        ModelFormat::Whisper => choose(&listing.source, &paths, None).map(drop),
+        ModelFormat::Onnx => onnx(&listing.source, &paths, None).map(drop),
+    }
+}
+
+fn onnx(place: &str, paths: &BTreeSet<String>, dtype: Option<Dtype>) -> Result<OnnxFiles, FetchError> {
+    OnnxFiles::choose(place, paths, dtype).map_err(refused)
+}
+
+/// A source that is a model, and not in this precision, would do by another name.
+fn refused(error: ModelError) -> FetchError {
+    match error {
+        ModelError::NotThatDtype { .. } => FetchError::SourceNotFound(error.to_string()),
+        error => FetchError::InvalidModel(error.to_string()),
+    }
 }
 
 fn choose(place: &str, paths: &BTreeSet<String>, dtype: Option<Dtype>) -> Result<Files, FetchError> {
     let present = |path: &Path| paths.contains(&within(place, path));
-    Files::choose(Path::new(place), dtype, &present).map_err(|error| match error {
-        // The source is a model, and not in this precision: another name in the source would do.
-        ModelError::NotThatDtype { .. } => FetchError::SourceNotFound(error.to_string()),
-        error => FetchError::InvalidModel(error.to_string()),
-    })
+    Files::choose(Path::new(place), dtype, &present).map_err(refused)
 }
 
 fn within(place: &str, path: &Path) -> String {
@@ -158,7 +177,7 @@ mod tests {
             "onnx/encoder_model_fp16.onnx",
             "onnx/decoder_model_merged_fp16.onnx",
         ]);
-        let fp32 = needed("openai/tiny", &held, None).unwrap();
+        let fp32 = needed("openai/tiny", &held, None, ModelFormat::Whisper).unwrap();
         let expected = paths(&[
             "onnx/encoder_model.onnx",
             "onnx/encoder_model.onnx_data",
@@ -167,13 +186,13 @@ mod tests {
             "onnx/decoder_with_past_model.onnx",
         ]);
         assert_eq!(fp32, expected);
-        let fp16 = needed("openai/tiny", &held, Some(Dtype::Fp16)).unwrap();
+        let fp16 = needed("openai/tiny", &held, Some(Dtype::Fp16), ModelFormat::Whisper).unwrap();
         let expected = paths(&[
             "onnx/encoder_model_fp16.onnx",
             "onnx/decoder_model_merged_fp16.onnx",
         ]);
         assert_eq!(fp16, expected);
-        let error = needed("openai/tiny", &held, Some(Dtype::Int8)).unwrap_err();
+        let error = needed("openai/tiny", &held, Some(Dtype::Int8), ModelFormat::Whisper).unwrap_err();
         assert_eq!(error.reason(), "SourceNotFound");
         assert_eq!(
             error.to_string(),
@@ -183,7 +202,13 @@ mod tests {
 
     #[test]
     fn what_is_no_whisper_is_refused_by_the_file_that_is_missing() {
-        let error = needed("openai/tiny", &paths(&["model.safetensors"]), None).unwrap_err();
+        let error = needed(
+            "openai/tiny",
+            &paths(&["model.safetensors"]),
+            None,
+            ModelFormat::Whisper,
+        )
+        .unwrap_err();
         assert_eq!(error.reason(), "InvalidModel");
         assert!(
             error

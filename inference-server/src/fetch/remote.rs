@@ -25,6 +25,7 @@ use super::{
     space::{Space, human},
     verify,
 };
+use crate::kind::ModelFormat;
 
 /// Files that come at a time.
 const PARALLEL: usize = 4;
@@ -57,7 +58,7 @@ struct Origin {
 pub(super) fn fetch(remote: &Remote, place: &Place, request: &Request) -> Result<Fetched, FetchError> {
     let expected = request.digest.as_deref();
     let asked_for = remote.asked_for();
-    if let Some(there) = there(&place.to, &asked_for, expected) {
+    if let Some(there) = there(&place.to, request.format, &asked_for, expected) {
         return Ok(there);
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -75,7 +76,7 @@ pub(super) fn fetch(remote: &Remote, place: &Place, request: &Request) -> Result
         }
     });
     let (listing, shared) = result?;
-    let fetched = verify(&shared.files, expected).inspect_err(|_| {
+    let fetched = verify(&shared.files, request.format, expected).inspect_err(|_| {
         for file in &listing.files {
             download::forget_unchecked(&shared, file);
         }
@@ -92,11 +93,11 @@ pub(super) fn fetch(remote: &Remote, place: &Place, request: &Request) -> Result
 }
 
 /// What the place holds, when that is what is asked for.
-fn there(to: &Path, asked_for: &str, expected: Option<&str>) -> Option<Fetched> {
+fn there(to: &Path, format: ModelFormat, asked_for: &str, expected: Option<&str>) -> Option<Fetched> {
     let origin = Origin::read(to);
     let same = origin.as_ref().filter(|origin| origin.asked_for == asked_for);
     let digest = expected.or(same.map(|origin| origin.digest.as_str()))?;
-    let fetched = verify(to, Some(digest)).ok()?;
+    let fetched = verify(to, format, Some(digest)).ok()?;
     Some(match origin {
         Some(origin) => origin.known(fetched),
         None => fetched,
@@ -112,11 +113,11 @@ async fn bring(
     let patience = &request.patience;
     let asker = Asker::new(patience.clone())?;
     let listing = match remote {
-        Remote::HuggingFace(repository) => repository.list(&asker).await?,
+        Remote::HuggingFace(repository) => repository.list(&asker, request.format).await?,
         Remote::Http(links) => links::list(&links::read(links)?)?,
-        Remote::S3(prefix) => prefix.list(patience).await?,
+        Remote::S3(prefix) => prefix.list(patience, request.format).await?,
     };
-    listing::check(&listing)?;
+    listing::check(&listing, request.format)?;
     let (files, notes) = (place.download.join("files"), place.download.join("notes"));
     for folder in [&files, &notes] {
         fs::create_dir_all(folder).map_err(|e| FetchError::failed("create", folder, &e))?;

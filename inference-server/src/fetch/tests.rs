@@ -28,6 +28,7 @@ fn request(from: &Path, to: Option<&Path>) -> Request {
         keep: Vec::new(),
         digest: None,
         report: None,
+        format: ModelFormat::Whisper,
         patience: Patience::default(),
         progress: None,
     }

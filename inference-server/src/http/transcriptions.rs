@@ -154,7 +154,7 @@ fn written(form: &Form, task: Task, transcript: &Transcript) -> Response {
 }
 
 /// Reads on and keeps nothing: a client that writes into a closed connection would not see the answer.
-async fn discard(body: Body, limit: usize) {
+pub(crate) async fn discard(body: Body, limit: usize) {
     let mut chunks = body.into_data_stream();
     let mut left = limit;
     let all = async {

@@ -25,7 +25,7 @@ impl Dtype {
     pub const ALL: [Dtype; 5] = [Dtype::Fp32, Dtype::Fp16, Dtype::Int8, Dtype::Q8, Dtype::Uint8];
 
     /// What a file's name has between its stem and `.onnx`.
-    pub(super) fn ending(self) -> &'static str {
+    pub(crate) fn ending(self) -> &'static str {
         match self {
             Dtype::Fp32 => "",
             Dtype::Fp16 => "_fp16",

@@ -57,21 +57,21 @@ pub enum ModelError {
 }
 
 impl ModelError {
-    pub(super) fn read(path: &Path, source: io::Error) -> Self {
+    pub(crate) fn read(path: &Path, source: io::Error) -> Self {
         ModelError::Read {
             path: path.display().to_string(),
             source,
         }
     }
 
-    pub(super) fn graph(path: &Path, problem: String) -> Self {
+    pub(crate) fn graph(path: &Path, problem: String) -> Self {
         ModelError::Graph {
             file: file_name(path),
             problem,
         }
     }
 
-    pub(super) fn invalid(file: &str, problem: impl Into<String>) -> Self {
+    pub(crate) fn invalid(file: &str, problem: impl Into<String>) -> Self {
         ModelError::Invalid {
             file: file.to_owned(),
             problem: problem.into(),

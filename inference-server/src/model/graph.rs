@@ -194,7 +194,7 @@ impl Graph {
 
 /// The same graph with all that is in half precision in single precision: on a processor without
 /// instructions for f16 its arithmetic takes many times as long.
-fn single_precision(mut model: TypedModel) -> TractResult<TypedModel> {
+pub(crate) fn single_precision(mut model: TypedModel) -> TractResult<TypedModel> {
     let half = DatumType::F16;
     let mut outlets = model.nodes().iter().flat_map(|node| &node.outputs);
     if !outlets.any(|outlet| outlet.fact.datum_type == half) {

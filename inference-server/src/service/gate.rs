@@ -20,9 +20,10 @@ use tonic::Status;
 use crate::{
     admission::Place,
     call::{self, Call},
+    desk::{Desk, Served, Settings},
     metrics::Api,
     status::{Code, Failure, Field},
-    transcriber::{Settings, Transcriber},
+    tensors,
 };
 
 /// What the gate hands to the method behind it, once.
@@ -36,7 +37,7 @@ impl Arrival {
 }
 
 /// What the gate handed over for this request.
-pub(super) fn arrival<T>(request: &mut tonic::Request<T>) -> Result<(Call, Place), Status> {
+pub(crate) fn arrival<T>(request: &mut tonic::Request<T>) -> Result<(Call, Place), Status> {
     let arrival = request
         .extensions_mut()
         .remove::<Arrival>()
@@ -44,25 +45,26 @@ pub(super) fn arrival<T>(request: &mut tonic::Request<T>) -> Result<(Call, Place
     arrival.ok_or_else(|| Failure::Internal("a request came past the gate".to_owned()).to_status(""))
 }
 
-/// Gives a call of the methods that transcribe its place, its deadline and its id; lets the others through.
-pub(super) async fn gate(
-    State(transcriber): State<Arc<Transcriber>>,
+/// Gives a call of the methods that run the model its place, its deadline and its id; lets the others through.
+pub(crate) async fn gate<M: Served>(
+    State(desk): State<Arc<Desk<M>>>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    let Some(api) = api(request.uri().path()) else {
-        return match transcriber.authenticate(request.headers()) {
+    let path = request.uri().path();
+    let Some(api) = api(path) else {
+        if tensors::is_health(path) {
+            return next.run(request).await;
+        }
+        return match desk.authenticate(request.headers()) {
             Ok(()) => next.run(request).await,
             Err(failure) => failure.to_status("").into_http(),
         };
     };
-    let time = time_allowed(api, request.headers(), transcriber.settings());
-    let call = transcriber.begin(api, request.headers(), time);
+    let time = time_allowed(api, request.headers(), desk.settings());
+    let call = desk.begin(api, request.headers(), time);
     let (id, deadline) = (call.request_id().to_owned(), call.deadline());
-    let place = match transcriber
-        .authenticate(request.headers())
-        .and_then(|()| transcriber.enter())
-    {
+    let place = match desk.authenticate(request.headers()).and_then(|()| desk.enter()) {
         Ok(place) => place,
         Err(failure) => return refuse(call, &failure, &id),
     };
@@ -72,7 +74,7 @@ pub(super) async fn gate(
     let answered = timeout_at(deadline.into(), next.run(request)).await;
     match (answered, arrival.take()) {
         (Ok(response), None) => with_id(response, &id),
-        (Ok(response), Some((call, _place))) => unread(response, call, &id, transcriber.settings()),
+        (Ok(response), Some((call, _place))) => unread(response, call, &id, desk.settings()),
         (Err(_), Some((call, _place))) => refuse(call, &Failure::deadline("the request was received"), &id),
         // The method had it and was dropped with its call, which has counted itself.
         (Err(_), None) => say(&Failure::deadline("the request was served"), &id),
@@ -134,14 +136,11 @@ fn with_id(mut response: Response, id: &str) -> Response {
 }
 
 fn api(path: &str) -> Option<Api> {
-    let method = path
-        .strip_prefix('/')?
-        .strip_prefix(super::SERVICE_NAME)?
-        .strip_prefix('/')?;
-    match method {
-        "Transcribe" => Some(Api::Transcribe),
-        "StreamingTranscribe" => Some(Api::StreamingTranscribe),
-        "DetectLanguage" => Some(Api::DetectLanguage),
+    match path.strip_prefix('/')?.split_once('/')? {
+        (super::SERVICE_NAME, "Transcribe") => Some(Api::Transcribe),
+        (super::SERVICE_NAME, "StreamingTranscribe") => Some(Api::StreamingTranscribe),
+        (super::SERVICE_NAME, "DetectLanguage") => Some(Api::DetectLanguage),
+        (tensors::SERVICE_NAME, "ModelInfer") => Some(Api::ModelInfer),
         _ => None,
     }
 }
@@ -153,9 +152,12 @@ fn time_allowed(api: Api, headers: &HeaderMap, settings: &Settings) -> Duration 
         Api::StreamingTranscribe | Api::HttpRealtime => {
             settings.max_audio_duration.saturating_add(settings.timeout)
         }
-        Api::Transcribe | Api::DetectLanguage | Api::HttpTranscriptions | Api::HttpTranslations => {
-            settings.timeout
-        }
+        Api::Transcribe
+        | Api::DetectLanguage
+        | Api::HttpTranscriptions
+        | Api::HttpTranslations
+        | Api::ModelInfer
+        | Api::HttpInfer => settings.timeout,
     };
     // A little before the client's own clock, and before tonic's, which would say CANCELLED.
     let answered = |client: Duration| client - (client / 10).min(Duration::from_millis(10));
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_methods_that_transcribe_are_gated() {
+    fn only_the_methods_that_run_the_model_are_gated() {
         assert_eq!(
             api("/parlance.v1.Transcription/Transcribe"),
             Some(Api::Transcribe)
@@ -212,6 +214,11 @@ mod tests {
             api("/parlance.v1.Transcription/StreamingTranscribe"),
             Some(Api::StreamingTranscribe)
         );
+        assert_eq!(
+            api("/inference.GRPCInferenceService/ModelInfer"),
+            Some(Api::ModelInfer)
+        );
+        assert_eq!(api("/inference.GRPCInferenceService/ModelMetadata"), None);
         assert_eq!(api("/parlance.v1.Transcription/GetModel"), None);
         assert_eq!(api("/grpc.health.v1.Health/Check"), None);
     }

@@ -17,19 +17,21 @@ REPO = pathlib.Path(__file__).resolve().parents[3]
 MODEL = REPO / "models/whisper-nano-digits"
 SAMPLES = MODEL / "samples"
 AUDIO = REPO / "inference-server/tests/audio"
+TENSORS = REPO / "inference-server/tests/tensors"
 
 
 class Server:
     """A server process on free ports."""
 
-    def __init__(self, *flags):
-        command = [os.environ["PARLANCE_SERVER"], "serve", "--model", str(MODEL), "--log-format", "json"]
+    def __init__(self, *flags, model=MODEL, format="whisper"):
+        command = [os.environ["PARLANCE_SERVER"], "serve", "--model", str(model), "--log-format", "json"]
+        command += ["--format", format]
         command += ["--http-addr", "127.0.0.1:0", "--grpc-addr", "127.0.0.1:0", *flags]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         for line in self.process.stderr:
             said = json.loads(line)
             if said["message"] == "listening":
-                self.address = said["http"]
+                self.address, self.grpc = said["http"], said["grpc"]
                 self.url = f"http{'s' if said['tls'] else ''}://{self.address}"
             if said["message"] == "ready":
                 break
@@ -94,8 +96,8 @@ def serve():
     """Starts servers with flags of their own."""
     started = []
 
-    def start(*flags):
-        started.append(Server(*flags))
+    def start(*flags, **options):
+        started.append(Server(*flags, **options))
         return started[-1]
 
     yield start

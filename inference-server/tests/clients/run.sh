@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tests the server with clients that others wrote: OpenAI's Python package, and Chromium on the server's page. Starts
+# Tests the server with clients that others wrote: OpenAI's Python package, NVIDIA's tritonclient, and Chromium on the server's page. Starts
 # servers on loopback with the bundled model; needs no cluster. Screenshots of the page are left in the cache.
 #
 #   run.sh [pytest arguments...]      PARLANCE_SERVER names a binary to test; without it one is built

@@ -9,6 +9,7 @@ use std::{
 use inference_server::{
     digest,
     fetch::{FetchError, Fetched, Patience, Remote, Request, Source, run},
+    kind::ModelFormat,
 };
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -105,6 +106,7 @@ impl Volume {
             keep: Vec::new(),
             digest: None,
             report: None,
+            format: ModelFormat::Whisper,
             patience: impatient(),
             progress: None,
         };

@@ -7,6 +7,7 @@ use std::{
 };
 
 use inference_server::{
+    kind::ModelFormat,
     model::Precision,
     pipeline::Options,
     proto::{
@@ -43,6 +44,7 @@ pub fn config() -> Config {
     let hour = Duration::from_secs(3600);
     Config {
         model: model(),
+        format: ModelFormat::Whisper,
         model_name: None,
         digest: None,
         dtype: None,

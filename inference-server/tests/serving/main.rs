@@ -13,5 +13,6 @@ mod page;
 mod process;
 mod realtime;
 mod streaming;
+mod tensors;
 mod tls;
 mod traces;

@@ -342,7 +342,10 @@ async fn an_endpoint_that_is_none_is_said_at_the_start() {
         otlp_endpoint: Some("not an address".to_owned()),
         ..config()
     };
-    let error = inference_server::run::Server::bind(config).await.err().unwrap();
+    let error = inference_server::run::Server::<inference_server::model::Model>::bind(config)
+        .await
+        .err()
+        .unwrap();
     let sentence = error.to_string();
     assert!(
         sentence.starts_with("cannot send traces to not an address: "),

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crds::condition::Reason;
-use crds::evaluation::{EvaluationStatus, FailingSample};
+use crds::evaluation::{EvaluationStatus, FailingSample, Metric};
 use k8s_openapi::api::core::v1::{ContainerStateTerminated, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Deserialize;
@@ -138,22 +138,31 @@ pub fn verdict(status: &EvaluationStatus) -> Finding {
         failing,
         ..
     } = status;
+    let more_is_better = metric == Metric::Similarity.as_str();
+    let (good, bad) = if more_is_better {
+        ("at least", "below")
+    } else {
+        ("at most", "above")
+    };
     if status.passed {
         let message =
-            format!("{metric} is {value} over {samples} samples, at most the threshold of {threshold}");
+            format!("{metric} is {value} over {samples} samples, {good} the threshold of {threshold}");
         return Finding::new(Reason::AsExpected, message);
     }
     let mut message = format!(
-        "the model is not good enough: {metric} is {value} over {samples} samples, above the threshold of {threshold}"
+        "the model is not good enough: {metric} is {value} over {samples} samples, {bad} the threshold of {threshold}"
     );
-    if let Some(FailingSample {
-        name,
-        expected,
-        heard,
-        ..
-    }) = failing.first()
-    {
-        message += &format!("; worst: {name}, which should be {expected:?} and was heard as {heard:?}");
+    if let Some(worst) = failing.first() {
+        let name = &worst.name;
+        message += &match (&worst.expected, &worst.heard, &worst.output, worst.similarity) {
+            (Some(expected), Some(heard), ..) => {
+                format!("; worst: {name}, which should be {expected:?} and was heard as {heard:?}")
+            }
+            (_, _, Some(output), Some(similarity)) => {
+                format!("; worst: {name} with {similarity}, whose output {output} is least alike")
+            }
+            _ => format!("; worst: {name}"),
+        };
     }
     message += "; name a better model, or change evaluation.threshold";
     Finding::new(Reason::EvaluationFailed, message)
@@ -215,6 +224,26 @@ mod tests {
             finding.message,
             "the model is not good enough: wer is 0.4 over 5 samples, above the threshold of 0.15; worst: a.wav, which should be \
              \"one\" and was heard as \"nine\"; name a better model, or change evaluation.threshold"
+        );
+    }
+
+    #[test]
+    fn tensors_that_are_not_alike_name_the_output() {
+        let status = |value: f64, passed: bool| -> EvaluationStatus {
+            serde_json::from_value(json!({
+                "digest": "sha256:1", "metric": "similarity", "value": value, "threshold": 0.85, "passed": passed, "samples": 2,
+                "failing": [{"name": "a", "output": "logits", "similarity": 0.1}], "of": "h"
+            }))
+            .unwrap()
+        };
+        assert_eq!(
+            verdict(&status(0.5, false)).message,
+            "the model is not good enough: similarity is 0.5 over 2 samples, below the threshold of 0.85; worst: a with 0.1, whose \
+             output logits is least alike; name a better model, or change evaluation.threshold"
+        );
+        assert_eq!(
+            verdict(&status(0.9, true)).message,
+            "similarity is 0.9 over 2 samples, at least the threshold of 0.85"
         );
     }
 

@@ -111,7 +111,11 @@ pub fn plan(
             folder,
             &names::hash(what(&mount.contents, &image).as_bytes())[..16],
         );
-        Accepted { report, location }
+        Accepted {
+            report,
+            location,
+            format: model.spec.format,
+        }
     });
     let evaluation = match (&model.spec.evaluation, &candidate) {
         (Some(asked), Some(candidate)) => {
@@ -229,7 +233,7 @@ fn mount(
     fetched: &Fetched,
 ) -> Result<(Option<ClaimPlan>, ModelMount), Error> {
     let spec = &model.spec.model;
-    let digest = spec.digest.clone();
+    let (digest, format) = (spec.digest.clone(), model.spec.format);
     if let Some(contents) = Contents::cached(&spec.source) {
         let name = model_child(&owner.name);
         let claims = &fetched.observed.children.persistent_volume_claims;
@@ -242,12 +246,13 @@ fn mount(
             folder: MODEL_FOLDER.into(),
             keep: None,
             digest,
+            format,
             one_node: cache.one_node(),
         };
         return Ok((Some(cache), mount));
     }
     if let Some(image) = &spec.source.image {
-        return Ok((None, ModelMount::of_image(image, digest)));
+        return Ok((None, ModelMount::of_image(image, digest).of_format(format)));
     }
     let source = spec
         .source
@@ -257,7 +262,7 @@ fn mount(
     let missing = || Error::ClaimNotFound(source.claim_name.clone());
     let live = fetched.claim.as_ref().ok_or_else(missing)?;
     let mount = ModelMount::in_folder(&source.claim_name, &source.path, digest, claim::one_node(live));
-    Ok((None, mount))
+    Ok((None, mount.of_format(format)))
 }
 
 /// What a Job verifies: another claim, folder, source or pin is another thing, and so is a model of another image. The image

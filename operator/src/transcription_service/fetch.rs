@@ -7,7 +7,7 @@ use crds::transcription_service::ModelRef;
 use crds::{ModelDeployment, TranscriptionService};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::jiff::Timestamp;
-use kube::{Client, ResourceExt};
+use kube::ResourceExt;
 
 use crate::accepted;
 use crate::context::Context;

@@ -6,7 +6,7 @@ pub mod canary;
 pub mod verdict;
 
 use crds::condition::Reason;
-use crds::model::Model;
+use crds::model::{Model, ModelFormat};
 use crds::serving::Profile;
 use crds::{ModelDeployment, TranscriptionService};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -44,6 +44,11 @@ pub enum Error {
     /// The model is another object's, which does not exist.
     #[error("ModelDeployment {0} does not exist; create it, or change modelRef")]
     ModelNotFound(String),
+    /// The model is another object's, and hears nothing.
+    #[error(
+        "ModelDeployment {0} is of format onnx: tensors, not speech; name one of format whisper in modelRef, or ask {0} itself by the Open Inference Protocol (spec.serving)"
+    )]
+    WrongModelFormat(String),
     /// The model is another object's, and is not verified yet.
     #[error("ModelDeployment {name} is not available yet: {message}")]
     ModelNotReady {
@@ -62,6 +67,7 @@ impl From<&Error> for Finding {
         let reason = match error {
             Error::Spec(error) => error.reason(),
             Error::ModelNotFound(_) => Reason::ModelNotFound,
+            Error::WrongModelFormat(_) => Reason::WrongModelFormat,
             Error::ModelNotReady { .. } => Reason::ModelNotReady,
             Error::ClaimNotFound(_) => Reason::ClaimNotFound,
         };
@@ -163,6 +169,7 @@ fn own_model(owner: &Owner, model: &Model, place: Place) -> Result<(Option<Claim
             folder: MODEL_FOLDER.into(),
             keep: None,
             digest,
+            format: ModelFormat::Whisper,
             one_node: cache.one_node(),
         };
         return Ok((Some(cache), mount));
@@ -188,6 +195,9 @@ fn shared_model(
     live: Option<&Deployment>,
     claim: Option<&PersistentVolumeClaim>,
 ) -> Result<(ModelMount, Option<String>), Error> {
+    if model.spec.format != ModelFormat::Whisper {
+        return Err(Error::WrongModelFormat(model.name_any()));
+    }
     let says = || {
         let message = model.status.as_ref().and_then(|status| status.message.clone());
         message.unwrap_or_else(|| "it has not been looked at yet".into())

@@ -257,6 +257,7 @@ fn arguments(plan: &WorkloadPlan) -> Vec<String> {
         format!("--drain-timeout={}", flag(flags.timeout + DRAIN_MARGIN)),
         "--log-format=json".to_string(),
     ];
+    arguments.extend(plan.model.format_flag());
     arguments.extend(asked_for(flags));
     arguments.extend(plan.endpoint.flags());
     arguments.extend(

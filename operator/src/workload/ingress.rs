@@ -12,7 +12,7 @@ use k8s_openapi::api::networking::v1::{
 
 use super::WorkloadPlan;
 use crate::duration::seconds;
-use crate::names::{Component, GRPC_PORT, GRPC_SERVICES, HTTP_PORT, grpc_ingress};
+use crate::names::{Component, GRPC_PORT, HTTP_PORT, grpc_ingress};
 
 /// Before the names of ingress-nginx's annotations.
 const NGINX: &str = "nginx.ingress.kubernetes.io";
@@ -29,7 +29,11 @@ pub fn ingresses(plan: &WorkloadPlan) -> Vec<Ingress> {
         GRPC_PORT,
         if tls { "GRPCS" } else { "GRPC" },
     );
-    let grpc_paths = GRPC_SERVICES.map(|service| format!("/{service}")).to_vec();
+    let grpc_paths = plan
+        .model
+        .grpc_services()
+        .map(|service| format!("/{service}"))
+        .to_vec();
     [(of_http, vec!["/".to_string()]), (of_grpc, grpc_paths)]
         .map(|((name, port, protocol), paths)| {
             let mut annotations = usual_annotations(plan, protocol);

@@ -59,6 +59,7 @@ impl ModelMount {
             }
             Contents::Folder(_) | Contents::Image(_) => arguments.push(format!("--from={}", self.folder())),
         }
+        arguments.extend(self.format_flag());
         arguments.extend(self.keep.iter().map(|folder| format!("--keep={folder}")));
         arguments.extend(self.digest.iter().map(|digest| format!("--digest={digest}")));
         arguments.push(format!("--report={REPORT}"));

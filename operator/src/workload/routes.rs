@@ -8,14 +8,14 @@ use crate::gateway_api::{
     BackendRef, GRPCRoute, GRPCRouteSpec, GrpcRule, HTTPRoute, HTTPRouteSpec, HttpMatch, HttpRule, PathMatch,
     Timeouts,
 };
-use crate::names::{Component, GRPC_PORT, GRPC_SERVICES, HTTP_PORT};
+use crate::names::{Component, GRPC_PORT, HTTP_PORT};
 
 /// The HTTPRoute.
 pub fn http_route(plan: &WorkloadPlan) -> Option<HTTPRoute> {
     let gateway = plan.endpoint.gateway.as_ref()?;
     let mut rules = vec![http_rule(plan, vec!["/".into()], HTTP_PORT)];
     if gateway.grpc_hostnames.is_empty() {
-        let paths = GRPC_SERVICES.map(|service| format!("/{service}"));
+        let paths = plan.model.grpc_services().map(|service| format!("/{service}"));
         rules.push(http_rule(plan, paths.into(), GRPC_PORT));
     }
     Some(HTTPRoute {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::claim::ClaimPlan;
 use super::*;
 use crate::names::Kind;
+use crds::model::ModelFormat;
 
 pub(crate) fn owner() -> Owner {
     Owner {
@@ -25,6 +26,7 @@ pub(crate) fn plan(serving: Value) -> WorkloadPlan {
         folder: "model".into(),
         keep: None,
         digest: None,
+        format: ModelFormat::Whisper,
         one_node: true,
     };
     let serving = serde_json::from_value(serving).unwrap();
@@ -327,6 +329,7 @@ fn a_claims_model_is_read_in_place_and_pinned() {
         folder: "model".into(),
         keep: None,
         digest: Some("sha256:1".into()),
+        format: ModelFormat::Whisper,
         one_node: false,
     };
     let pod = &json(deployment::deployment(&plan))["spec"]["template"]["spec"];
@@ -363,6 +366,7 @@ fn a_claims_root_is_a_folder_too() {
         folder: "model".into(),
         keep: None,
         digest: None,
+        format: ModelFormat::Whisper,
         one_node: false,
     };
     assert_eq!(mount.folder(), "/source");

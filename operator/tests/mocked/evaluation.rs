@@ -13,7 +13,7 @@ pub fn gated() -> Value {
 }
 
 /// The one Job of this kind that is there: `fetch` or `eval`.
-fn job(scenario: &Scenario, kind: &str) -> String {
+pub fn job(scenario: &Scenario, kind: &str) -> String {
     let world = scenario.world();
     let part = format!("/jobs/digits-{kind}-");
     let jobs: Vec<&String> = world.objects.keys().filter(|path| path.contains(&part)).collect();
@@ -22,7 +22,7 @@ fn job(scenario: &Scenario, kind: &str) -> String {
 }
 
 /// That Job is done, and its pod reports.
-fn ends(scenario: &Scenario, kind: &str, container: &str, report: Value) {
+pub fn ends(scenario: &Scenario, kind: &str, container: &str, report: Value) {
     let name = job(scenario, kind);
     let mut world = scenario.world();
     world.edit("jobs", &name, |job| {

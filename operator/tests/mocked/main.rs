@@ -10,6 +10,7 @@ mod model_deployment;
 mod monitoring;
 mod placement;
 mod scaling;
+mod tensors;
 mod transcription_service;
 mod turns;
 

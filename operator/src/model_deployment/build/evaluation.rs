@@ -65,8 +65,13 @@ fn arguments(plan: &EvaluationJob) -> Vec<String> {
         format!("--model={}", plan.mount.folder()),
         format!("--samples={}", folder(&asked.samples)),
         format!("--metric={}", asked.metric.as_str()),
-        format!("--threshold={}", asked.threshold),
     ];
+    arguments.extend(
+        asked
+            .threshold
+            .iter()
+            .map(|threshold| format!("--threshold={threshold}")),
+    );
     arguments.extend(
         plan.mount
             .digest

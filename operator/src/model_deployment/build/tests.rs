@@ -6,6 +6,7 @@ use super::super::plan::evaluation as evaluation_plan;
 use super::*;
 use crate::names::{Kind, Owner};
 use crate::workload::{Contents, Image, ModelMount};
+use crds::model::ModelFormat;
 
 fn plan() -> JobPlan {
     JobPlan {
@@ -21,6 +22,7 @@ fn plan() -> JobPlan {
             folder: "model-2".into(),
             keep: Some("model-1".into()),
             digest: Some("sha256:1".into()),
+            format: ModelFormat::Whisper,
             one_node: true,
         },
         image: Image {

@@ -4,6 +4,7 @@
 
 use crds::ModelDeployment;
 use crds::evaluation::{Evaluation, EvaluationStatus};
+use crds::model::ModelFormat;
 use crds::placement::Placement;
 use crds::serving::Serving;
 use k8s_openapi::api::core::v1::ResourceRequirements;
@@ -79,6 +80,7 @@ pub fn plan(
     let usual = Serving::default();
     let serving = model.spec.serving.as_ref();
     let flags = settings::server_flags(serving.unwrap_or(&usual))?;
+    let hears = model.spec.format == ModelFormat::Whisper;
     let job = EvaluationJob {
         owner: owner.clone(),
         mount: candidate.mount(one_node),
@@ -86,7 +88,7 @@ pub fn plan(
         resources: settings::resources(serving.unwrap_or(&usual))?,
         placement: scheduling::of_job(serving.unwrap_or(&usual), one_node),
         asked: asked.clone(),
-        language: serving.map(|_| flags.language),
+        language: serving.filter(|_| hears).map(|_| flags.language),
         precision: flags.precision,
         evaluates,
         done_as: done.map(ResourceExt::name_any),

@@ -173,7 +173,7 @@ fn tried(mut fetched: Fetched, plan: &Plan, value: f64) -> Fetched {
         "status": {"conditions": [{"type": "Complete", "status": "True"}]},
     });
     let report = json!({"metric": "wer", "value": value, "threshold": job.asked.threshold, "samples": 2, "failing": [],
-                        "passed": value <= job.asked.threshold});
+                        "passed": value <= job.asked.threshold.unwrap()});
     let ended = json!({"terminated": {"exitCode": 0, "message": report.to_string()}});
     let pod = json!({
         "metadata": {"name": "e", "labels": {"batch.kubernetes.io/job-name": "digits-eval-1"}},

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::names::Kind;
 use crate::workload::Replicas;
+use crds::model::ModelFormat;
 
 const DIGEST: &str = "sha256:1";
 
@@ -57,6 +58,7 @@ fn a_bundled_model_gets_a_cache_of_its_own() {
         folder: "model".into(),
         keep: None,
         digest: Some(DIGEST.into()),
+        format: ModelFormat::Whisper,
         one_node: true,
     };
     assert_eq!(plan.workload.model, expected);
@@ -80,6 +82,7 @@ fn a_claims_model_needs_no_cache() {
         folder: "model".into(),
         keep: None,
         digest: None,
+        format: ModelFormat::Whisper,
         one_node: false,
     };
     assert_eq!(plan.workload.model, expected);
@@ -109,6 +112,7 @@ fn a_shared_model_is_mounted_from_its_claim_and_pinned_to_its_digest() {
             folder: "model".into(),
             keep: None,
             digest: Some(DIGEST.into()),
+            format: ModelFormat::Whisper,
             one_node: true,
         };
         assert_eq!(plan.workload.model, expected);
