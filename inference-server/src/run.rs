@@ -20,26 +20,28 @@ use tokio_util::sync::CancellationToken;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
+    activate,
     admission::Admission,
     bundled::NotBundled,
     calibration::calibrate,
     cli::Command,
     evaluate::{self, EvaluateError},
     fetch::{self, FetchError},
+    http,
     inspect::{self, InspectError},
     model::{Dtype, Model, ModelError, Precision},
     pipeline::{Live, PipelineError},
-    ports::Ports,
+    ports::{Answers, Ports, Windows},
     service,
     telemetry::{self, LogFormat},
-    tls::{Tls, TlsError, TlsSettings},
+    tls::{Tls, TlsError, TlsSettings, handshakes::Shown},
     traces::{Traces, TracesError},
     transcribe::{self, TranscribeError},
     transcriber::{Settings, Transcriber},
 };
 
 /// After the work is done, how long connections may take to close.
-const CLOSING: Duration = Duration::from_secs(3);
+pub(crate) const CLOSING: Duration = Duration::from_secs(3);
 
 /// What `serve` is to be.
 #[derive(Clone, Debug)]
@@ -123,6 +125,7 @@ pub fn command(command: Command) -> Result<(), Error> {
     let out = &mut io::stdout().lock();
     match command {
         Command::Serve(args) => serve(args.into_config()?),
+        Command::Activate(args) => activate::serve(args.into_config()?),
         Command::Transcribe(args) => Ok(transcribe::run(&args.into_request(), out)?),
         Command::Inspect(args) => {
             let (dir, dtype, format) = args.into_request();
@@ -163,7 +166,7 @@ fn serve(config: Config) -> Result<(), Error> {
 }
 
 /// One message for each SIGTERM or SIGINT.
-fn signals() -> io::Result<mpsc::Receiver<()>> {
+pub(crate) fn signals() -> io::Result<mpsc::Receiver<()>> {
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let (sender, receiver) = mpsc::channel(2);
     tokio::spawn(async move {
@@ -251,7 +254,12 @@ impl Server {
         report(&health, ServingStatus::NotServing).await;
         let close = CancellationToken::new();
         let tls = ports.tls.is_some();
-        let mut servers = ports.serve(&transcriber, &health, &close)?;
+        let answers = Answers {
+            routes: service::routes(&transcriber, &health)?,
+            router: http::router(transcriber.clone()),
+            windows: Windows::Usual,
+        };
+        let mut servers = ports.serve::<Shown>(answers, transcriber.metrics().tls(), &close)?;
         tracing::info!(grpc = %grpc_addr, http = %http_addr, tls, "listening");
 
         tokio::select! {
@@ -307,15 +315,15 @@ async fn watch(transcriber: &Transcriber, health: &HealthReporter) {
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// The names under which health is reported: the whole server, and the service.
-const NAMES: [&str; 2] = ["", service::SERVICE_NAME];
+pub(crate) const NAMES: [&str; 2] = ["", service::SERVICE_NAME];
 
-async fn report(health: &HealthReporter, status: ServingStatus) {
+pub(crate) async fn report(health: &HealthReporter, status: ServingStatus) {
     for name in NAMES {
         health.set_service_status(name, status).await;
     }
 }
 
-fn stopped(ended: Option<Result<Result<(), String>, tokio::task::JoinError>>) -> Error {
+pub(crate) fn stopped(ended: Option<Result<Result<(), String>, tokio::task::JoinError>>) -> Error {
     Error::Stopped(match ended {
         Some(Ok(Err(error))) => error,
         Some(Err(panicked)) => panicked.to_string(),
