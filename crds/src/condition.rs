@@ -84,6 +84,10 @@ pub enum Reason {
     MonitoringUnavailable,
     /// `autoscaling` or `verticalPodAutoscaler` asks for something that the cluster does not have; the pods serve without.
     AutoscalingUnavailable,
+    /// No pods run since no request came for a while; the next one waits for a pod.
+    ScaledToZero,
+    /// What holds requests for pods does not say how many it holds, so that pods neither start nor end by them.
+    ActivatorSilent,
     /// Pods are to claim devices, and the cluster has no such claims.
     DeviceClaimsUnavailable,
     /// A Secret that the pods mount does not exist, or lacks a key.
@@ -136,6 +140,8 @@ impl Reason {
             Reason::ApplyFailed => "ApplyFailed",
             Reason::MonitoringUnavailable => "MonitoringUnavailable",
             Reason::AutoscalingUnavailable => "AutoscalingUnavailable",
+            Reason::ScaledToZero => "ScaledToZero",
+            Reason::ActivatorSilent => "ActivatorSilent",
             Reason::DeviceClaimsUnavailable => "DeviceClaimsUnavailable",
             Reason::SecretNotFound => "SecretNotFound",
             Reason::CertificateNotReady => "CertificateNotReady",

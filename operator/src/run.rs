@@ -220,6 +220,8 @@ async fn controllers(
     let (mut all, mut watching): (Vec<BoxFuture<'_, ()>>, _) = (Vec::new(), JoinSet::new());
     for scope in scopes {
         let (owners, told) = watches::owners();
+        let listener = owners.clone();
+        context.demands.listen(move |changed| listener.tell(changed));
         for watch in watches::watch_children(&context, scope, &owners) {
             watching.spawn(watch);
         }

@@ -62,7 +62,8 @@ pub struct Owners {
 }
 
 impl Owners {
-    fn tell(&self, changed: Changed) {
+    /// Tells the controller of the object's kind.
+    pub fn tell(&self, changed: Changed) {
         let Changed {
             kind,
             namespace,

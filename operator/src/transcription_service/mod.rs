@@ -24,7 +24,7 @@ use crate::health::report;
 use crate::images;
 use crate::names::{Kind, Owner, PAUSED};
 use crate::observe::gpu_nodes;
-use crate::workload::rollout;
+use crate::workload::{self, rollout};
 use fetch::Fetched;
 use plan::Plan;
 use status::Outcome;
@@ -55,12 +55,15 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
         .await
         .map_err(Error::Fetch)?;
     fetched.observed.download = context.downloads.of(&owner, &fetched.observed.pods).await;
+    let may_sleep = workload::zero::asked_for(Some(&service.spec.serving));
+    fetched.observed.demand = context.demands.of(&owner, &fetched.observed.pods, may_sleep);
     // Without: decide.
     let plan = decide(service, &owner, &mut fetched, context)
         .await
         .map_err(Error::Fetch)?;
     // With a client: write.
     let settled = conditions::settled(status::conditions(service), service.meta().generation);
+    let mut look_again = None;
     let outcome = match plan {
         Err(refusal) => Outcome::Refused(refusal),
         Ok(plan) => {
@@ -76,8 +79,24 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
                 prepared = images::keep_serving_images(prepared, &fetched.observed.children);
             }
             match applier.apply(prepared, &fetched.observed.children).await {
-                Ok((applied, mut changes)) => {
+                Ok((mut applied, mut changes)) => {
                     changes.extend(rollout::told(&plan.workload, &changes));
+                    let workload = Some(&plan.workload);
+                    look_again = workload.and_then(|workload| workload.zero.as_ref()?.look_again);
+                    if let Some((name, replicas)) =
+                        workload.and_then(|workload| workload::zero::wanted(workload, &fetched.observed))
+                    {
+                        match applier.scale(name, replicas).await {
+                            Ok((scaled, change)) => {
+                                workload::zero::replace(&mut applied, scaled);
+                                changes.push(change);
+                            }
+                            Err(error) => {
+                                tracing::warn!("{error}");
+                                look_again = Some(Duration::from_secs(1));
+                            }
+                        }
+                    }
                     Outcome::Applied {
                         plan,
                         applied: Box::new(applied),
@@ -114,7 +133,7 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
         (false, Some(_)) => downloads::PERIOD,
         (false, None) => Duration::from_secs(30),
     };
-    Ok(Action::requeue(soon))
+    Ok(Action::requeue(look_again.map_or(soon, |again| again.min(soon))))
 }
 
 /// The plan. Where it replaces pods that hold devices, the nodes are looked at before it is made for good.

@@ -11,6 +11,7 @@ mod placement;
 mod scaling;
 mod transcription_service;
 mod turns;
+mod zero;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
