@@ -207,10 +207,8 @@ async fn ask(
         if turned {
             tell();
         }
-        if heard.is_none() {
-            if lock(&answer).silent_since.elapsed() > GIVE_UP {
-                return;
-            }
+        if heard.is_none() && lock(&answer).silent_since.elapsed() > GIVE_UP {
+            return;
         }
         if hasty {
             tokio::time::sleep(PAUSE).await;

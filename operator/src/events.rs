@@ -119,7 +119,9 @@ fn scaled(change: &Change) -> Option<Announcement> {
         ),
         _ => normal(
             "Woken",
-            format!("starts the first of the pods of {kind} {name}: requests wait, or there are always to be some"),
+            format!(
+                "starts the first of the pods of {kind} {name}: requests wait, or there are always to be some"
+            ),
         ),
     })
 }
