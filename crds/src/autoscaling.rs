@@ -18,18 +18,31 @@ use crate::model::quantity_schema;
     validation = Rule::new("has(self.targetCPUUtilization) || has(self.targetMemoryUtilization) || has(self.targetQueuedAudioSeconds)").message(
         "autoscaling needs targetCPUUtilization, targetMemoryUtilization or targetQueuedAudioSeconds"
     ),
+    validation = Rule::new("!has(self.keda) || self.minReplicas > 0").message(
+        "autoscaling.keda needs autoscaling.minReplicas of 1 or more: Parlance itself scales to and from zero, by the requests that it holds"
+    ),
+    validation = Rule::new("!has(self.idleAfter) || self.minReplicas == 0").message(
+        "autoscaling.idleAfter needs autoscaling.minReplicas: 0"
+    ),
+    validation = Rule::new("!has(self.idleAfter) || duration(self.idleAfter) >= duration('1s')").message(
+        "autoscaling.idleAfter must be at least 1s"
+    ),
     validation = Rule::new("!has(self.keda) || has(self.targetQueuedAudioSeconds)").message(
         "autoscaling.keda needs autoscaling.targetQueuedAudioSeconds: CPU and memory are scaled on without KEDA"
     )
 )]
 pub struct Autoscaling {
-    /// Fewest pods.
+    /// Fewest pods. 0: the pods end when no request came for `idleAfter`, and the next request is held until there is a pod again.
     #[serde(default = "one")]
-    #[schemars(range(min = 1, max = 10_000))]
+    #[schemars(range(min = 0, max = 10_000))]
     pub min_replicas: i32,
     /// Most pods.
     #[schemars(range(min = 1, max = 10_000))]
     pub max_replicas: i32,
+    /// With `minReplicas: 0`, how long no request may have come before the pods end. `10m` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
+    pub idle_after: Option<String>,
     /// CPU use that the autoscaler holds, in percent of the request.
     #[serde(
         rename = "targetCPUUtilization",

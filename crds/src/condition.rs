@@ -90,6 +90,10 @@ pub enum Reason {
     AutoscalingUnavailable,
     /// The autoscaler cannot read what it scales on; the pods serve, as many as there are.
     MetricsUnavailable,
+    /// No pods run since no request came for a while; the next one waits for a pod.
+    ScaledToZero,
+    /// What holds requests for pods does not say how many it holds, so that pods neither start nor end by them.
+    ActivatorSilent,
     /// Pods are to claim devices, and the cluster has no such claims.
     DeviceClaimsUnavailable,
     /// A Secret that the pods mount does not exist, or lacks a key.
@@ -150,6 +154,8 @@ impl Reason {
             Reason::MonitoringUnavailable => "MonitoringUnavailable",
             Reason::AutoscalingUnavailable => "AutoscalingUnavailable",
             Reason::MetricsUnavailable => "MetricsUnavailable",
+            Reason::ScaledToZero => "ScaledToZero",
+            Reason::ActivatorSilent => "ActivatorSilent",
             Reason::DeviceClaimsUnavailable => "DeviceClaimsUnavailable",
             Reason::SecretNotFound => "SecretNotFound",
             Reason::CertificateNotReady => "CertificateNotReady",

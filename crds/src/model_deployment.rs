@@ -92,6 +92,9 @@ const TENSORS_TRANSCRIPTION: &str = "self.format != 'onnx' || !has(self.serving)
     validation = Rule::new("self.format != 'onnx' || !has(self.serving) || (!has(self.serving.precision) && !(has(self.serving.autoscaling) && has(self.serving.autoscaling.targetQueuedAudioSeconds)))").message(
         "serving.precision and serving.autoscaling.targetQueuedAudioSeconds are for format whisper: leave them out for format onnx"
     ),
+    validation = Rule::new("self.format != 'onnx' || !has(self.serving) || !has(self.serving.autoscaling) || self.serving.autoscaling.minReplicas > 0").message(
+        "serving.autoscaling.minReplicas: 0 is for format whisper: what holds requests knows no others"
+    ),
     validation = Rule::new(TENSORS_TRANSCRIPTION).message(
         "serving.transcription may set only timeout, maxConcurrent and queueLimit for format onnx: the rest is about speech"
     )

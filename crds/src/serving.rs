@@ -24,6 +24,9 @@ use crate::transcription::Transcription;
     validation = Rule::new("!(has(self.replicas) && has(self.autoscaling))").message(
         "replicas and autoscaling cannot both be set: the autoscaler decides the number of pods"
     ),
+    validation = Rule::new("!has(self.autoscaling) || self.autoscaling.minReplicas > 0 || !has(self.endpoint) || !has(self.endpoint.tls) || !has(self.endpoint.tls.clientCASecretRef)").message(
+        "autoscaling.minReplicas: 0 and endpoint.tls.clientCASecretRef cannot both be set: what holds requests has no certificate of a client for the pods"
+    ),
     validation = Rule::new("!has(self.autoscaling) || !has(self.verticalPodAutoscaler) || self.verticalPodAutoscaler.updateMode == 'Off' || !has(self.autoscaling.targetCPUUtilization) || (has(self.verticalPodAutoscaler.controlledResources) && !('cpu' in self.verticalPodAutoscaler.controlledResources))").message(
         "autoscaling.targetCPUUtilization and a verticalPodAutoscaler that sets cpu work against each other: set verticalPodAutoscaler.updateMode to Off, or leave cpu out of its controlledResources"
     ),

@@ -46,7 +46,10 @@ use crate::serving::Serving;
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.modelRef) != has(self.model)").message("exactly one of modelRef and model must be set")
+    validation = Rule::new("has(self.modelRef) != has(self.model)").message("exactly one of modelRef and model must be set"),
+    validation = Rule::new("!has(self.canary) || !has(self.autoscaling) || self.autoscaling.minReplicas > 0").message(
+        "canary needs autoscaling.minReplicas of 1 or more: its share is that of the pods, of which there may be none"
+    )
 )]
 pub struct TranscriptionServiceSpec {
     /// A ModelDeployment of the namespace whose model is served.

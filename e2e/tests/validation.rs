@@ -132,6 +132,7 @@ async fn good_objects_are_taken() {
             service(json!({ "spec": { "model": null, "modelRef": { "name": "x" } } })),
             service(json!({ "spec": { "replicas": 0 } })),
             service(json!({ "spec": { "autoscaling": { "minReplicas": 2, "maxReplicas": 2, "targetCPUUtilization": 70 } } })),
+            service(json!({ "spec": { "autoscaling": { "minReplicas": 0, "maxReplicas": 2, "targetCPUUtilization": 70, "idleAfter": "5m" } } })),
             service(json!({ "spec": { "autoscaling": { "maxReplicas": 2, "targetMemoryUtilization": 70 } } })),
             service(json!({ "spec": { "gpu": { "products": ["Tesla-T4"], "spot": "Require" } } })),
             service(json!({ "spec": { "disruption": { "minAvailable": "50%" } } })),
@@ -215,6 +216,18 @@ async fn bad_objects_are_refused_with_a_sentence() {
             (
                 service(json!({ "spec": { "replicas": 1, "autoscaling": { "maxReplicas": 2, "targetCPUUtilization": 70 } } })),
                 "replicas and autoscaling cannot both be set",
+            ),
+            (
+                service(json!({ "spec": { "autoscaling": { "minReplicas": 1, "maxReplicas": 2, "targetCPUUtilization": 70, "idleAfter": "5m" } } })),
+                "autoscaling.idleAfter needs autoscaling.minReplicas: 0",
+            ),
+            (
+                service(json!({ "spec": { "autoscaling": { "minReplicas": 0, "maxReplicas": 2, "targetQueuedAudioSeconds": 70, "keda": { "serverAddress": "http://a" } } } })),
+                "autoscaling.keda needs autoscaling.minReplicas of 1 or more",
+            ),
+            (
+                service(json!({ "spec": { "autoscaling": { "minReplicas": 0, "maxReplicas": 2, "targetCPUUtilization": 70 }, "endpoint": { "tls": { "secretName": "a", "clientCASecretRef": { "name": "b" } } } } })),
+                "autoscaling.minReplicas: 0 and endpoint.tls.clientCASecretRef cannot both be set",
             ),
             (
                 service(json!({ "spec": { "autoscaling": { "minReplicas": 3, "maxReplicas": 2, "targetCPUUtilization": 70 } } })),

@@ -17,11 +17,13 @@ use crate::{
     transcriber::Settings,
 };
 
+mod activation;
 mod evaluation;
 mod source;
 mod tls;
 mod transcription;
 
+use activation::ActivateArgs;
 use evaluation::EvaluateArgs;
 use source::SourceArgs;
 use tls::TlsArgs;
@@ -46,6 +48,8 @@ pub struct Cli {
 pub enum Command {
     /// Serve a model over gRPC and an OpenAI-compatible HTTP API.
     Serve(Box<ServeArgs>),
+    /// Hold requests for a service that may have no pods, and hand them to its pods.
+    Activate(Box<ActivateArgs>),
     /// Write the transcript of one audio file to standard output.
     Transcribe(Box<TranscribeArgs>),
     /// Describe a model directory: architecture, languages, files, digest.
@@ -308,10 +312,6 @@ impl ServeArgs {
             log_level,
             otlp_endpoint,
         } = self;
-        let open = |path: PathBuf| match Keys::open(&path) {
-            Ok(keys) => Ok(Arc::new(keys)),
-            Err(source) => Err(run::Error::Keys { path, source }),
-        };
         Ok(run::Config {
             model: match (model, format) {
                 (Some(model), _) => model,
@@ -333,7 +333,7 @@ impl ServeArgs {
                 timeout,
                 max_audio_duration,
                 max_message_size,
-                keys: api_keys_file.map(open).transpose()?,
+                keys: api_keys_file.map(keys).transpose()?,
             },
             max_concurrent,
             queue_limit,
@@ -410,6 +410,13 @@ impl FetchArgs {
             patience: fetch::Patience::default(),
             progress: progress_addr,
         }
+    }
+}
+
+fn keys(path: PathBuf) -> Result<Arc<Keys>, run::Error> {
+    match Keys::open(&path) {
+        Ok(keys) => Ok(Arc::new(keys)),
+        Err(source) => Err(run::Error::Keys { path, source }),
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
 };
 
 mod form;
-mod page;
+pub(crate) mod page;
 mod realtime;
 pub(crate) mod transcriptions;
 mod upload;
@@ -97,7 +97,7 @@ async fn models(State(transcriber): State<Arc<Transcriber>>, headers: HeaderMap)
         .authenticate(&headers)
         .and_then(|()| transcriber.model())
     {
-        Ok(model) => Json(json!({ "object": "list", "data": [card(&model)] })).into_response(),
+        Ok(model) => Json(json!({ "object": "list", "data": [card(&model.facts().name)] })).into_response(),
         Err(failure) => failure.to_response(""),
     }
 }
@@ -110,7 +110,7 @@ async fn model(
     let found = transcriber
         .authenticate(&headers)
         .and_then(|()| transcriber.model())
-        .and_then(|model| served(&model, &name).map(|()| card(&model)));
+        .and_then(|model| served(&model, &name).map(|()| card(&model.facts().name)));
     match found {
         Ok(card) => Json(card).into_response(),
         Err(failure) => failure.to_response(""),
@@ -122,16 +122,21 @@ const ANY_WHISPER: &str = "whisper-1";
 
 /// Whether `name` means the model that is served.
 fn served(model: &Model, name: &str) -> Result<(), Failure> {
-    let served = &model.facts().name;
+    named(&model.facts().name, name)
+}
+
+/// Whether `name` means the model that is served under another.
+pub(crate) fn named(served: &str, name: &str) -> Result<(), Failure> {
     if name == served || name == ANY_WHISPER {
         return Ok(());
     }
     Err(Failure::UnknownModel {
         asked: name.to_owned(),
-        served: served.clone(),
+        served: served.to_owned(),
     })
 }
 
-fn card(model: &Model) -> Value {
-    json!({ "id": model.facts().name, "object": "model", "created": 0, "owned_by": "parlance" })
+/// What `/v1/models` says of a model.
+pub(crate) fn card(name: &str) -> Value {
+    json!({ "id": name, "object": "model", "created": 0, "owned_by": "parlance" })
 }

@@ -2,9 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::Router;
 use clap::ValueEnum;
-use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
 use crate::{
@@ -12,6 +10,7 @@ use crate::{
     desk::{Desk, Served},
     http,
     model::Model,
+    ports::{Answers, Windows},
     run::{self, Config, Error},
     service,
     transcriber::Transcriber,
@@ -36,7 +35,7 @@ pub trait Kind: Served + Sized {
     fn answers(
         desk: &Arc<Desk<Self>>,
         health: &HealthReporter,
-    ) -> Result<(Routes, Router), tonic_reflection::server::Error>;
+    ) -> Result<Answers, tonic_reflection::server::Error>;
 
     /// The model that the flags name, if it is the right one and can do what they ask. Blocks.
     fn load(config: &Config) -> Result<Self, Error>;
@@ -51,9 +50,12 @@ impl Kind for Model {
     fn answers(
         transcriber: &Arc<Transcriber>,
         health: &HealthReporter,
-    ) -> Result<(Routes, Router), tonic_reflection::server::Error> {
-        let routes = service::routes(transcriber, health)?;
-        Ok((routes, http::router(transcriber.clone())))
+    ) -> Result<Answers, tonic_reflection::server::Error> {
+        Ok(Answers {
+            routes: service::routes(transcriber, health)?,
+            router: http::router(transcriber.clone()),
+            windows: Windows::Usual,
+        })
     }
 
     fn load(config: &Config) -> Result<Self, Error> {

@@ -14,7 +14,10 @@
 //! `pipeline` is the second line; `vad` says where in the audio somebody speaks. `admission` bounds how many run and wait,
 //! `call` ends each request with a log line, its metrics and its span (`stages`, `traces`), `status` maps every failure to its
 //! codes. `run` starts and stops it all, `ports` and `tls` are the ways in; `cli` reads the command line.
+//!
+//! `activate` is another program in the same binary: it stands before the pods of a service that may have none.
 
+pub mod activate;
 pub mod admission;
 pub mod audio;
 pub mod bundled;

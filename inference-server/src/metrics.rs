@@ -1,7 +1,7 @@
 //! What happened to requests in; the text that Prometheus scrapes out. Labels are bounded: never a request's own words.
 
 use std::{
-    sync::atomic::AtomicU64,
+    sync::{Arc, atomic::AtomicU64},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -21,7 +21,7 @@ use crate::{
 
 mod certificate;
 
-use certificate::Expiry;
+pub use certificate::TlsMetrics;
 
 /// The media type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -126,8 +126,7 @@ pub struct Metrics {
     calibrated: Seconds,
     calibration: Family<ByStage, Seconds>,
     stages: Family<ByStage, Histogram>,
-    certificate_expiry: Expiry,
-    handshake_failures: Counter,
+    tls: Arc<TlsMetrics>,
 }
 
 /// What one request was, once it is over.
@@ -192,8 +191,7 @@ impl Metrics {
             calibrated: Gauge::default(),
             calibration: Family::default(),
             stages: Family::new_with_constructor(stage),
-            certificate_expiry: Expiry::default(),
-            handshake_failures: Counter::default(),
+            tls: Arc::default(),
         };
         metrics.register();
         metrics
@@ -220,8 +218,7 @@ impl Metrics {
             calibrated,
             calibration,
             stages,
-            certificate_expiry,
-            handshake_failures,
+            tls,
         } = self;
         let build: Family<BuildLabels, Gauge> = Family::default();
         build
@@ -287,9 +284,7 @@ impl Metrics {
         registry.register_with_unit("calibration", help, s.clone(), calibration.clone());
         let help = "Time that a request spent in a stage, all in all";
         registry.register_with_unit("stage_duration", help, s.clone(), stages.clone());
-        registry.register_collector(Box::new(certificate_expiry.clone()));
-        let help = "TLS handshakes that failed or took too long";
-        registry.register("tls_handshake_failures", help, handshake_failures.clone());
+        tls.register(registry);
         registry.register("build_info", "The version of the server; 1", build);
         let help = "When the process started, since the Unix epoch";
         registry.register_with_unit("process_start_time", help, s, start);
@@ -378,14 +373,9 @@ impl Metrics {
         }
     }
 
-    /// Says until when the certificate is valid.
-    pub fn certificate_expires(&self, at: SystemTime) {
-        self.certificate_expiry.set(at);
-    }
-
-    /// Counts a TLS handshake that came to nothing.
-    pub fn handshake_failed(&self) {
-        self.handshake_failures.inc();
+    /// What TLS tells of itself.
+    pub fn tls(&self) -> &Arc<TlsMetrics> {
+        &self.tls
     }
 
     /// Says which model is served.
@@ -470,7 +460,7 @@ mod tests {
             !text.contains("certificate"),
             "no TLS, no end of a certificate:\n{text}"
         );
-        metrics.certificate_expires(UNIX_EPOCH + second * 77);
+        metrics.tls().certificate_expires(UNIX_EPOCH + second * 77);
         let text = metrics.encode(load, second).unwrap();
         let line = "parlance_tls_certificate_expiry_timestamp_seconds 77.0";
         assert!(text.lines().any(|l| l == line), "{text}");

@@ -1,18 +1,18 @@
 //! The two ports in; both servers on them out, with or without TLS, each on a task of its own.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::{ConnectInfo, Request},
+    extract::{ConnectInfo, Request, connect_info},
     middleware::{Next, from_fn},
     response::Response,
-    serve::ListenerExt,
+    serve::{IncomingStream, Listener},
 };
 use futures::Stream;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -22,12 +22,12 @@ use tonic::{
 };
 
 use crate::{
-    metrics::Metrics,
+    metrics::TlsMetrics,
     run::Error,
     status::Failure,
     tls::{
         Tls,
-        handshakes::{self, Port, Shown},
+        handshakes::{self, Port, Secured, Shown},
     },
 };
 
@@ -44,27 +44,47 @@ pub struct Ports {
     pub tls: Option<Arc<Tls>>,
 }
 
+/// What is answered on the ports.
+pub(crate) struct Answers {
+    /// On that of gRPC.
+    pub routes: Routes,
+    /// On that of HTTP.
+    pub router: Router,
+    /// How much of a request may come before it is read.
+    pub windows: Windows,
+}
+
+/// How much of a gRPC request is taken before somebody reads it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Windows {
+    /// As much as the library takes: it is read soon.
+    Usual,
+    /// 64 KiB, and more once it is read and the way is long: it may wait.
+    Adaptive,
+}
+
 /// The tasks that serve; none of them ends by itself.
 pub(crate) type Servers = JoinSet<Result<(), String>>;
 
 impl Ports {
-    /// Answers on both ports until `close`.
-    pub(crate) fn serve(
+    /// Answers on both ports until `close`. `C` is what the paths of HTTP learn of a client.
+    pub(crate) fn serve<C: Client>(
         self,
-        (routes, router): (Routes, Router),
-        metrics: &Arc<Metrics>,
+        Answers {
+            routes,
+            router,
+            windows,
+        }: Answers,
+        metrics: &Arc<TlsMetrics>,
         close: &CancellationToken,
     ) -> Result<Servers, Error> {
         let Self { grpc, http, tls } = self;
         let mut servers = JoinSet::new();
         let closing = || close.clone().cancelled_owned();
         let Some(tls) = tls else {
-            serve_grpc(&mut servers, routes, incoming(grpc), close);
-            let http = http.tap_io(|stream| {
-                // Without it the connection is only slower.
-                let _ = stream.set_nodelay(true);
-            });
-            let http = axum::serve(http, router).with_graceful_shutdown(closing());
+            serve_grpc(&mut servers, routes, windows, incoming(grpc), close);
+            let router = router.into_make_service_with_connect_info::<C>();
+            let http = axum::serve(Plain(http), router).with_graceful_shutdown(closing());
             servers.spawn(async { http.await.map_err(|error| format!("HTTP: {error}")) });
             return Ok(servers);
         };
@@ -74,13 +94,13 @@ impl Ports {
             handshakes::answer(&tls, metrics, port, incoming, close, &mut servers)
         };
         let (grpc, http) = (secured(Port::Grpc, grpc)?, secured(Port::Http, http)?);
-        serve_grpc(&mut servers, routes, grpc, close);
+        serve_grpc(&mut servers, routes, windows, grpc, close);
         let router = if tls.asks_clients() {
-            router.layer(from_fn(shown))
+            router.layer(from_fn(shown::<C>))
         } else {
             router
         };
-        let router = router.into_make_service_with_connect_info::<Shown>();
+        let router = router.into_make_service_with_connect_info::<C>();
         let http = axum::serve(http, router).with_graceful_shutdown(closing());
         servers.spawn(async { http.await.map_err(|error| format!("HTTP: {error}")) });
         let watch = tls.watch(metrics.clone());
@@ -93,6 +113,45 @@ impl Ports {
     }
 }
 
+/// Connections without TLS.
+pub(crate) struct Plain(TcpListener);
+
+impl Listener for Plain {
+    type Io = TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        let (stream, address) = Listener::accept(&mut self.0).await;
+        // Without it the connection is only slower.
+        let _ = stream.set_nodelay(true);
+        (stream, address)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+/// What is known of a client, with TLS and without.
+pub(crate) trait Client:
+    Clone
+    + Into<Shown>
+    + Send
+    + Sync
+    + 'static
+    + for<'a> connect_info::Connected<IncomingStream<'a, Plain>>
+    + for<'a> connect_info::Connected<IncomingStream<'a, Secured>>
+{
+}
+
+impl Client for Shown {}
+
+impl connect_info::Connected<IncomingStream<'_, Plain>> for Shown {
+    fn connect_info(_: IncomingStream<'_, Plain>) -> Self {
+        Shown(false)
+    }
+}
+
 fn incoming(listener: TcpListener) -> TcpIncoming {
     TcpIncoming::from(listener)
         .with_nodelay(Some(true))
@@ -102,6 +161,7 @@ fn incoming(listener: TcpListener) -> TcpIncoming {
 fn serve_grpc<IO>(
     servers: &mut Servers,
     routes: Routes,
+    windows: Windows,
     incoming: impl Stream<Item = io::Result<IO>> + Send + 'static,
     close: &CancellationToken,
 ) where
@@ -110,6 +170,7 @@ fn serve_grpc<IO>(
     let server = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE.0))
         .http2_keepalive_timeout(Some(KEEPALIVE.1))
+        .http2_adaptive_window(Some(matches!(windows, Windows::Adaptive)))
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, close.clone().cancelled_owned());
     servers.spawn(async { server.await.map_err(|error| format!("gRPC: {error}")) });
@@ -117,7 +178,8 @@ fn serve_grpc<IO>(
 
 /// Where clients need a certificate, lets who has shown none see health and metrics, and nothing else: the kubelet that asks
 /// for them has none.
-async fn shown(ConnectInfo(Shown(shown)): ConnectInfo<Shown>, request: Request, next: Next) -> Response {
+async fn shown<C: Client>(ConnectInfo(client): ConnectInfo<C>, request: Request, next: Next) -> Response {
+    let Shown(shown) = client.into();
     let path = request.uri().path();
     if shown || path.starts_with("/health/") || path.starts_with("/v2/health/") || path == "/metrics" {
         return next.run(request).await;

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
+    activate,
     admission::Admission,
     bundled::NotBundled,
     cli::Command,
@@ -30,16 +31,16 @@ use crate::{
     kind::{Kind, ModelFormat},
     model::{Dtype, Model, ModelError, Precision},
     pipeline::{Live, PipelineError},
-    ports::Ports,
+    ports::{Ports, Windows},
     telemetry::{self, LogFormat},
     tensors::TensorModel,
-    tls::{Tls, TlsError, TlsSettings},
+    tls::{Tls, TlsError, TlsSettings, handshakes::Shown},
     traces::{Traces, TracesError},
     transcribe::{self, TranscribeError},
 };
 
 /// After the work is done, how long connections may take to close.
-const CLOSING: Duration = Duration::from_secs(3);
+pub(crate) const CLOSING: Duration = Duration::from_secs(3);
 
 /// What `serve` is to be.
 #[derive(Clone, Debug)]
@@ -140,6 +141,7 @@ pub fn command(command: Command) -> Result<(), Error> {
     let out = &mut io::stdout().lock();
     match command {
         Command::Serve(args) => serve(args.into_config()?),
+        Command::Activate(args) => activate::serve(args.into_config()?),
         Command::Transcribe(args) => Ok(transcribe::run(&args.into_request(), out)?),
         Command::Inspect(args) => {
             let (dir, dtype, format) = args.into_request();
@@ -183,7 +185,7 @@ fn serve(config: Config) -> Result<(), Error> {
 }
 
 /// One message for each SIGTERM or SIGINT.
-fn signals() -> io::Result<mpsc::Receiver<()>> {
+pub(crate) fn signals() -> io::Result<mpsc::Receiver<()>> {
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let (sender, receiver) = mpsc::channel(2);
     tokio::spawn(async move {
@@ -268,10 +270,11 @@ impl<M: Kind> Server<M> {
             mut health,
             ports,
         } = self;
-        report::<M>(&health, ServingStatus::NotServing).await;
+        report(&health, M::SERVICE, ServingStatus::NotServing).await;
         let close = CancellationToken::new();
         let tls = ports.tls.is_some();
-        let mut servers = ports.serve(M::answers(&desk, &health)?, desk.metrics(), &close)?;
+        let answers = M::answers(&desk, &health)?;
+        let mut servers = ports.serve::<Shown>(answers, desk.metrics().tls(), &close)?;
         tracing::info!(grpc = %grpc_addr, http = %http_addr, tls, "listening");
 
         tokio::select! {
@@ -279,7 +282,7 @@ impl<M: Kind> Server<M> {
             _ = shutdown.recv() => return Ok(()),
             ended = servers.join_next() => return Err(stopped(ended)),
         }
-        report::<M>(&health, ServingStatus::Serving).await;
+        report(&health, M::SERVICE, ServingStatus::Serving).await;
         tokio::select! {
             _ = shutdown.recv() => {}
             () = watch(&desk, &health) => {}
@@ -287,7 +290,7 @@ impl<M: Kind> Server<M> {
         }
 
         desk.drain();
-        report::<M>(&health, ServingStatus::NotServing).await;
+        report(&health, M::SERVICE, ServingStatus::NotServing).await;
         drain(&desk, config.drain_timeout, &mut shutdown).await;
         close.cancel();
         for name in ["", M::SERVICE] {
@@ -318,7 +321,7 @@ async fn watch<M: Kind>(desk: &Desk<M>, health: &HealthReporter) {
             } else {
                 ServingStatus::Serving
             };
-            report::<M>(health, status).await;
+            report(health, M::SERVICE, status).await;
         }
     }
 }
@@ -327,13 +330,13 @@ async fn watch<M: Kind>(desk: &Desk<M>, health: &HealthReporter) {
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Health is reported of the whole server, and of the service.
-async fn report<M: Kind>(health: &HealthReporter, status: ServingStatus) {
-    for name in ["", M::SERVICE] {
+pub(crate) async fn report(health: &HealthReporter, service: &str, status: ServingStatus) {
+    for name in ["", service] {
         health.set_service_status(name, status).await;
     }
 }
 
-fn stopped(ended: Option<Result<Result<(), String>, tokio::task::JoinError>>) -> Error {
+pub(crate) fn stopped(ended: Option<Result<Result<(), String>, tokio::task::JoinError>>) -> Error {
     Error::Stopped(match ended {
         Some(Ok(Err(error))) => error,
         Some(Err(panicked)) => panicked.to_string(),

@@ -23,6 +23,8 @@ mod request;
 mod response;
 mod stream;
 
+pub(crate) use gate::grpc_timeout;
+
 /// The name under which the service reports its health.
 pub use crate::proto::transcription_server::SERVICE_NAME;
 
@@ -38,16 +40,24 @@ pub fn routes(
     .max_decoding_message_size(limit)
     .accept_compressed(CompressionEncoding::Gzip)
     .send_compressed(CompressionEncoding::Gzip);
+    let gate = axum::middleware::from_fn_with_state(transcriber.clone(), gate::gate::<Model>);
+    let gated = Routes::new(transcription).into_axum_router().layer(gate);
+    with_health_and_reflection(Routes::from(gated), health)
+}
+
+/// The same routes, and the two services that need no model.
+pub(crate) fn with_health_and_reflection(
+    routes: Routes,
+    health: &HealthReporter,
+) -> Result<Routes, tonic_reflection::server::Error> {
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
-    let gate = axum::middleware::from_fn_with_state(transcriber.clone(), gate::gate::<Model>);
-    let gated = Routes::new(transcription).into_axum_router().layer(gate);
     let health = HealthService::from_health_reporter(health.clone());
-    Ok(Routes::from(gated)
+    Ok(routes
         .add_service(tonic_health::pb::health_server::HealthServer::new(health))
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?))

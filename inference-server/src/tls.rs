@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::sleep;
 use x509_cert::{Certificate, der::Decode};
 
-use crate::metrics::Metrics;
+use crate::metrics::TlsMetrics;
 
 pub mod handshakes;
 
@@ -64,6 +64,8 @@ pub enum TlsError {
         key: PathBuf,
         why: String,
     },
+    #[error("cannot speak TLS with pods: {0}")]
+    Client(rustls::Error),
 }
 
 /// What answers handshakes, by the port.
@@ -73,6 +75,7 @@ struct Answers {
     http: Arc<ServerConfig>,
     /// When the certificate is no longer valid.
     expires: SystemTime,
+    chain: Vec<CertificateDer<'static>>,
 }
 
 /// The files' contents.
@@ -118,6 +121,16 @@ impl Tls {
         self.settings.client_ca.is_some()
     }
 
+    /// The certificate that is shown, and after it those that lead to its authority.
+    pub fn chain(&self) -> Vec<CertificateDer<'static>> {
+        self.now().chain
+    }
+
+    /// Where the files are.
+    pub fn settings(&self) -> &TlsSettings {
+        &self.settings
+    }
+
     fn now(&self) -> Answers {
         self.current
             .lock()
@@ -129,7 +142,7 @@ impl Tls {
     ///
     /// Contents are compared and not times: a Secret is swapped by a symlink, and between two reads. Half of a swap does not
     /// fit together, and the next look finds the other half.
-    pub async fn watch(self: Arc<Self>, metrics: Arc<Metrics>) {
+    pub async fn watch(self: Arc<Self>, metrics: Arc<TlsMetrics>) {
         loop {
             metrics.certificate_expires(self.now().expires);
             sleep(LOOK_EVERY).await;
@@ -237,6 +250,7 @@ fn answers(settings: &TlsSettings, contents: &Contents) -> Result<Answers, TlsEr
         // Who has no certificate gets as far as health and metrics: the kubelet has none to show.
         http: config(&["h2", "http/1.1"], true)?,
         expires: expires(cert_path, &chain)?,
+        chain,
     })
 }
 

@@ -115,6 +115,8 @@ pub enum Done {
     Repaired(String),
     /// Its pods are replaced, in the way that this sentence says.
     RolledOut(String),
+    /// It has so many pods now: the first for requests that wait, or none since no request came.
+    Scaled(i32),
     /// It is no longer wanted, and was deleted.
     Pruned,
 }
@@ -418,15 +420,18 @@ impl Applier<'_> {
                 .and_then(|spec| spec.replicas)
                 .unwrap_or(1)
                 .max(least);
-            let body = json!({
-                "apiVersion": Deployment::api_version(&()),
-                "kind": Deployment::kind(&()),
-                "metadata": { "name": name },
-                "spec": { "replicas": replicas },
-            });
+            let body = scaled(&name, replicas);
             self.patch::<Deployment>(&name, HANDOVER_MANAGER, &body).await?;
         }
         Ok(())
+    }
+
+    /// Gives a Deployment a number of pods, in the name of whoever held it before an autoscaler: no field of the children is
+    /// applied by that name.
+    pub async fn scale(&self, name: &str, replicas: i32) -> Result<(Deployment, Change), Error> {
+        let body = scaled(name, replicas);
+        let scaled = self.patch::<Deployment>(name, HANDOVER_MANAGER, &body).await?;
+        Ok((scaled, change::<Deployment>(Done::Scaled(replicas), name)))
     }
 
     /// Deletes those of `found` that are ours and not in `wanted`. What has no owner reference is kept on purpose.
@@ -473,6 +478,16 @@ impl Applier<'_> {
     fn api<K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>>(&self) -> Api<K> {
         Api::namespaced(self.client.clone(), &self.owner.namespace)
     }
+}
+
+/// A Deployment's number of pods, and nothing else of it.
+fn scaled(name: &str, replicas: i32) -> Value {
+    json!({
+        "apiVersion": Deployment::api_version(&()),
+        "kind": Deployment::kind(&()),
+        "metadata": { "name": name },
+        "spec": { "replicas": replicas },
+    })
 }
 
 fn change<K: Resource<DynamicType = ()>>(action: Done, name: &str) -> Change {

@@ -32,6 +32,8 @@ pub struct State {
     pub rollout: Option<Rollout>,
     /// What to say when all is well.
     pub good_news: String,
+    /// Whether there are no pods since no request came.
+    pub asleep: bool,
 }
 
 /// What came of an evaluation.
@@ -47,7 +49,12 @@ impl State {
     /// The one thing to tell: what is wrong, else what is awaited, else that all is well.
     pub fn headline(&self) -> Finding {
         let news = self.findings.first().or(self.awaited.as_ref()).cloned();
-        news.unwrap_or_else(|| Finding::new(Reason::AsExpected, self.good_news.clone()))
+        let well = if self.asleep {
+            Reason::ScaledToZero
+        } else {
+            Reason::AsExpected
+        };
+        news.unwrap_or_else(|| Finding::new(well, self.good_news.clone()))
     }
 
     /// The state in one sentence, what the cluster lacks included.

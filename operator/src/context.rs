@@ -10,6 +10,7 @@ use kube::Client;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::children::Children;
+use crate::demand::Demands;
 use crate::downloads::Downloads;
 use crate::events::Budget;
 use crate::kinds::Kinds;
@@ -42,6 +43,8 @@ pub struct Context {
     pub children: Children,
     /// How far downloads are.
     pub downloads: Downloads,
+    /// Requests before services that may have no pods.
+    pub demands: Demands,
     /// Events that each object may still have.
     pub events: Budget,
     /// Which kinds of other projects the cluster has.
@@ -68,6 +71,7 @@ impl Context {
             metrics,
             children: Children::default(),
             downloads: Downloads::default(),
+            demands: Demands::default(),
             events: Budget::default(),
             kinds: Kinds::default(),
             permits: Semaphore::new(concurrency.max(1)),

@@ -53,6 +53,7 @@ pub fn announcements(before: &[Condition], after: &[Condition], changes: &[Chang
         }
     }
     told.extend(changes.iter().filter_map(rolled_out));
+    told.extend(changes.iter().filter_map(scaled));
     told.extend(changes.iter().filter_map(repaired));
     for (type_, reason) in [
         (MODEL_CACHED, "ModelCached"),
@@ -125,9 +126,28 @@ fn repaired(change: &Change) -> Option<Announcement> {
     let note = match &change.action {
         Done::Repaired(field) => format!("put back {field} of {kind} {name}, which had been edited"),
         Done::Restored => format!("put back {kind} {name}, which had been deleted"),
-        Done::Created | Done::Updated | Done::RolledOut(_) | Done::Pruned => return None,
+        Done::Created | Done::Updated | Done::RolledOut(_) | Done::Scaled(_) | Done::Pruned => return None,
     };
     Some(normal("Repaired", note))
+}
+
+fn scaled(change: &Change) -> Option<Announcement> {
+    let Done::Scaled(replicas) = change.action else {
+        return None;
+    };
+    let (kind, name) = (&change.kind, &change.name);
+    Some(match replicas {
+        0 => normal(
+            "ScaledToZero",
+            format!("ends the pods of {kind} {name}: no request came; the next one waits for a pod"),
+        ),
+        _ => normal(
+            "Woken",
+            format!(
+                "starts the first of the pods of {kind} {name}: requests wait, or there are always to be some"
+            ),
+        ),
+    })
 }
 
 fn rolled_out(change: &Change) -> Option<Announcement> {

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Container;
 use kube::ResourceExt;
 
 use crate::drift::was_applied_as;
-use crate::names::{MODEL_CONTAINER, SERVER_CONTAINER};
+use crate::names::{ACTIVATOR_CONTAINER, MODEL_CONTAINER, SERVER_CONTAINER};
 use crate::resources::{Live, Prepared, Resources};
 
 /// The children with the images that their pods have, where only those differ from what was applied before.
@@ -49,7 +49,7 @@ fn image(deployment: &Deployment) -> Option<String> {
     let pod = deployment.spec.as_ref()?.template.spec.as_ref()?;
     pod.containers
         .iter()
-        .find(|container| container.name == SERVER_CONTAINER)?
+        .find(|container| [SERVER_CONTAINER, ACTIVATOR_CONTAINER].contains(&container.name.as_str()))?
         .image
         .clone()
 }
@@ -63,7 +63,7 @@ fn with_image(deployment: &Deployment, image: &str) -> Deployment {
         .and_then(|spec| spec.template.spec.as_mut())
     {
         let ours = |container: &&mut Container| {
-            [SERVER_CONTAINER, MODEL_CONTAINER].contains(&container.name.as_str())
+            [SERVER_CONTAINER, MODEL_CONTAINER, ACTIVATOR_CONTAINER].contains(&container.name.as_str())
         };
         let containers = pod
             .containers

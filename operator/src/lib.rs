@@ -16,6 +16,7 @@
 //! | [`accepted`] | pure: the model that a ModelDeployment lets be served |
 //! | [`observe`] | reads what a reconcile needs to know of the cluster |
 //! | [`kinds`], [`prometheus_operator`], [`scalers`], [`cert_manager`], [`gateway_api`] | which kinds of other projects the cluster has, and what Parlance sets in them |
+//! | [`downloads`], [`demand`] | what pods say when they are asked: how far a download is, how many requests wait |
 //! | [`resources`], [`apply`], [`drift`] | the children as one set, and the only place that writes them |
 //! | [`images`] | which image pods that serve keep when the operator comes with another |
 //! | [`error`] | why a reconcile failed, and when it is tried again |
@@ -33,6 +34,7 @@ pub mod children;
 pub mod cli;
 pub mod conditions;
 pub mod context;
+pub mod demand;
 pub mod downloads;
 pub mod drift;
 pub mod duration;

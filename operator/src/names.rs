@@ -48,6 +48,9 @@ pub const PROGRESS_PORT: u16 = 8081;
 /// The flag that makes it do so.
 pub const PROGRESS_FLAG: &str = "--progress-addr=";
 
+/// Port at which an activator says how many requests it holds.
+pub const ADMIN_PORT: u16 = 8082;
+
 /// Services of gRPC that the server of a Whisper has. Calls of a service have its name for the first element of their path.
 pub const GRPC_SERVICES: [&str; 4] = [
     "parlance.v1.Transcription",
@@ -58,6 +61,8 @@ pub const GRPC_SERVICES: [&str; 4] = [
 
 /// Name of the container that serves.
 pub const SERVER_CONTAINER: &str = "server";
+/// Name of the container that holds requests for pods.
+pub const ACTIVATOR_CONTAINER: &str = "activator";
 /// Name of the container that puts the model in place and verifies it.
 pub const MODEL_CONTAINER: &str = "model";
 /// Name of the container that tries the model on samples.
@@ -94,6 +99,8 @@ pub enum Component {
     Canary,
     /// It keeps or verifies the model.
     Model,
+    /// It holds requests while nothing serves.
+    Activator,
 }
 
 impl Component {
@@ -103,6 +110,7 @@ impl Component {
             Component::Server => "server",
             Component::Canary => "canary",
             Component::Model => "model",
+            Component::Activator => "activator",
         }
     }
 }
@@ -248,6 +256,21 @@ pub fn fetch_job(model: &str, template_hash: &str) -> String {
         "{model}-fetch-{}",
         template_hash.get(..8).unwrap_or(template_hash)
     )
+}
+
+/// Name of the Deployment that holds requests for the pods of another.
+pub fn activator(deployment: &str) -> String {
+    format!("{deployment}-activator")
+}
+
+/// Name of the Service whose addresses are those of the pods of a Deployment.
+pub fn pods_service(deployment: &str) -> String {
+    format!("{deployment}-pods")
+}
+
+/// Name of the Service that leads to any of the pods of a Deployment.
+pub fn any_pod_service(deployment: &str) -> String {
+    format!("{deployment}-any")
 }
 
 /// Name of the Secret that cert-manager fills for the pods of a Deployment, and of the Certificate that asks it to.

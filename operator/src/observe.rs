@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio::try_join;
 
 use crate::context::Context;
+use crate::demand::Heard;
 use crate::health::{claims, pods};
 use crate::kinds::OptionalKind;
 use crate::names::Owner;
@@ -33,6 +34,8 @@ pub struct Observed {
     pub pods: Vec<Pod>,
     /// How far the download of its model is, where one runs.
     pub download: Option<DownloadStatus>,
+    /// What its activator says of requests, where it may have no pods.
+    pub demand: Option<Heard>,
     /// Warnings about its claims, pods and Jobs, as far as those are stuck.
     pub warnings: Vec<Event>,
     /// The StorageClasses: read when a claim waits for a volume, and if that is allowed.

@@ -220,6 +220,8 @@ async fn controllers(
         let services = controller(api::<TranscriptionService>(&context.client, scope));
         let models = controller(api::<ModelDeployment>(&context.client, scope));
         let (objects, told) = watches::objects(services.store(), models.store());
+        let listener = objects.clone();
+        context.demands.listen(move |touched| listener.tell(touched));
         for watch in watches::watch_all(&context, scope, &objects) {
             watching.spawn(watch);
         }

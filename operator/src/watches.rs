@@ -74,7 +74,8 @@ pub struct Objects {
 }
 
 impl Objects {
-    fn tell(&self, touched: Touched) {
+    /// Tells the controller of the object's kind.
+    pub fn tell(&self, touched: Touched) {
         let Touched {
             kind,
             namespace,

@@ -3,6 +3,7 @@
 //! In: a [`WorkloadPlan`], in which nothing is left to decide. Out: the child objects. The builders cannot fail, and know
 //! neither the custom resources nor the cluster. `settings` is what turns the serving block of a spec into such a plan.
 
+pub mod activator;
 pub mod certificate;
 pub mod claim;
 pub mod deployment;
@@ -28,6 +29,7 @@ pub mod service;
 pub mod service_account;
 pub mod settings;
 pub mod vertical_pod_autoscaler;
+pub mod zero;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -68,6 +70,8 @@ pub struct WorkloadPlan {
     pub image: Image,
     /// How many pods.
     pub replicas: Replicas,
+    /// When there are to be no pods, and what holds requests meanwhile; nothing where there are always some.
+    pub zero: Option<zero::ZeroPlan>,
     /// Requests and limits of the server, without GPUs.
     pub resources: ResourceRequirements,
     /// GPUs of each pod.
@@ -279,6 +283,7 @@ impl WorkloadPlan {
     pub fn with_rollout(mut self, observed: &Observed) -> WorkloadPlan {
         let live = self.live(observed);
         self.rollout = rollout::decide(&self, live, &observed.pods, &observed.gpu_nodes);
+        self.zero = self.zero.take().map(|zero| zero.with(&self, observed));
         self
     }
 
@@ -441,8 +446,11 @@ pub struct VadFlags {
 pub fn build(plan: &WorkloadPlan) -> Resources<Prepared> {
     Resources {
         service_accounts: vec![service_account::service_account(plan)],
-        services: vec![service::service(plan)],
-        deployments: vec![deployment::deployment(plan)],
+        services: [vec![service::service(plan)], activator::services(plan)].concat(),
+        deployments: [deployment::deployment(plan)]
+            .into_iter()
+            .chain(activator::deployment(plan))
+            .collect(),
         horizontal_pod_autoscalers: horizontal_pod_autoscaler::horizontal_pod_autoscaler(plan)
             .into_iter()
             .collect(),
@@ -458,7 +466,10 @@ pub fn build(plan: &WorkloadPlan) -> Resources<Prepared> {
             .collect(),
         pod_monitors: pod_monitor::pod_monitor(plan).into_iter().collect(),
         prometheus_rules: prometheus_rule::prometheus_rule(plan).into_iter().collect(),
-        network_policies: network_policy::network_policy(plan).into_iter().collect(),
+        network_policies: network_policy::network_policy(plan)
+            .into_iter()
+            .chain(activator::network_policy(plan))
+            .collect(),
         certificates: certificate::certificate(plan).into_iter().collect(),
         ingresses: ingress::ingresses(plan),
         http_routes: routes::http_route(plan).into_iter().collect(),

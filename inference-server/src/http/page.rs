@@ -31,11 +31,11 @@ const FILES: [(&str, &str, &str); 7] = [
     ("icon.svg", SVG, include_str!("page/icon.svg")),
 ];
 
-pub(super) async fn index() -> Response {
+pub(crate) async fn index() -> Response {
     file(HTML, include_str!("page/index.html"))
 }
 
-pub(super) async fn part(Path(asked): Path<String>) -> Response {
+pub(crate) async fn part(Path(asked): Path<String>) -> Response {
     match FILES.iter().find(|(name, ..)| *name == asked) {
         Some((_, media, content)) => file(media, content),
         None => Failure::UnknownPath(format!("/page/{asked}")).to_response(""),

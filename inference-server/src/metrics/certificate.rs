@@ -1,5 +1,5 @@
-//! The end of the certificate of TLS in; a gauge out, or no metric at all where there is no TLS: 0 would be a certificate that
-//! expired in 1970.
+//! What TLS tells of itself in; its metrics out. Where there is no TLS the end of the certificate is no metric at all: 0 would be
+//! a certificate that expired in 1970.
 
 use std::{
     fmt,
@@ -10,16 +10,42 @@ use std::{
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
-    metrics::gauge::ConstGauge,
-    registry::Unit,
+    metrics::{counter::Counter, gauge::ConstGauge},
+    registry::{Registry, Unit},
 };
+
+/// What is known of the certificate and of handshakes.
+#[derive(Debug, Default)]
+pub struct TlsMetrics {
+    expiry: Expiry,
+    failures: Counter,
+}
+
+impl TlsMetrics {
+    /// Adds both to what is scraped.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register_collector(Box::new(self.expiry.clone()));
+        let help = "TLS handshakes that failed or took too long";
+        registry.register("tls_handshake_failures", help, self.failures.clone());
+    }
+
+    /// Says until when the certificate is valid.
+    pub fn certificate_expires(&self, at: SystemTime) {
+        self.expiry.set(at);
+    }
+
+    /// Counts a TLS handshake that came to nothing.
+    pub fn handshake_failed(&self) {
+        self.failures.inc();
+    }
+}
 
 /// When the certificate is no longer valid; every clone is the same.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Expiry(Arc<Mutex<Option<SystemTime>>>);
+struct Expiry(Arc<Mutex<Option<SystemTime>>>);
 
 impl Expiry {
-    pub(super) fn set(&self, at: SystemTime) {
+    fn set(&self, at: SystemTime) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
     }
 }

@@ -166,7 +166,7 @@ fn time_allowed(api: Api, headers: &HeaderMap, settings: &Settings) -> Duration 
 }
 
 /// At most eight digits and a unit, as the gRPC protocol has it.
-fn grpc_timeout(value: &HeaderValue) -> Option<Duration> {
+pub(crate) fn grpc_timeout(value: &HeaderValue) -> Option<Duration> {
     let (digits, unit) = value
         .to_str()
         .ok()?

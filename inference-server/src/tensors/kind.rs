@@ -29,8 +29,12 @@ impl Kind for TensorModel {
     fn answers(
         desk: &Arc<Desk<Self>>,
         health: &HealthReporter,
-    ) -> Result<(Routes, Router), tonic_reflection::server::Error> {
-        Ok((grpc::routes(desk, health)?, rest::router(desk.clone())))
+    ) -> Result<Answers, tonic_reflection::server::Error> {
+        Ok(Answers {
+            routes: grpc::routes(desk, health)?,
+            router: rest::router(desk.clone()),
+            windows: Windows::Usual,
+        })
     }
 
     fn load(config: &Config) -> Result<Self, Error> {

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 
 use super::Tls;
-use crate::metrics::Metrics;
+use crate::metrics::TlsMetrics;
 
 /// Handshakes at a time; more connections wait in the kernel.
 const AT_A_TIME: usize = 512;
@@ -52,7 +52,7 @@ pub struct Secured {
 /// Starts to answer handshakes on `runner` until `close`.
 pub fn answer(
     tls: &Arc<Tls>,
-    metrics: &Arc<Metrics>,
+    metrics: &Arc<TlsMetrics>,
     port: Port,
     incoming: TcpIncoming,
     close: CancellationToken,
@@ -73,7 +73,7 @@ pub fn answer(
 /// Accepts for ever; dropping it ends the handshakes that are not done.
 async fn accept(
     tls: Arc<Tls>,
-    metrics: Arc<Metrics>,
+    metrics: Arc<TlsMetrics>,
     port: Port,
     mut incoming: TcpIncoming,
     sender: mpsc::Sender<(TlsStream<TcpStream>, SocketAddr)>,

@@ -1,6 +1,7 @@
 //! The real server on loopback with the bundled model, seen through its ports only.
 #![allow(clippy::unwrap_used)] // clippy allows it in the tests themselves, not in what they share
 
+mod activating;
 mod bounds;
 mod certificates;
 mod channels;

@@ -25,7 +25,7 @@ use crate::health::{autoscaler, evaluation, report};
 use crate::images;
 use crate::names::{Kind, Owner, PAUSED};
 use crate::observe::gpu_nodes;
-use crate::workload::rollout;
+use crate::workload::{self, rollout};
 use fetch::Fetched;
 use plan::Plan;
 use status::Outcome;
@@ -56,12 +56,15 @@ async fn look_after(model: &ModelDeployment, context: &Context) -> Result<Action
     // With a client: read.
     let mut fetched = fetch::fetch(model, &owner, context).await.map_err(Error::Fetch)?;
     fetched.observed.download = context.downloads.of(&owner, &fetched.observed.pods).await;
+    let may_sleep = workload::zero::asked_for(model.spec.serving.as_ref());
+    fetched.observed.demand = context.demands.of(&owner, &fetched.observed.pods, may_sleep);
     // Without: decide.
     let plan = decide(model, &owner, &mut fetched, context)
         .await
         .map_err(Error::Fetch)?;
     // With a client: write.
     let settled = conditions::settled(status::conditions(model), model.meta().generation);
+    let mut look_again = None;
     let outcome = match plan {
         Err(refusal) => Outcome::Refused(refusal),
         Ok(plan) => {
@@ -77,12 +80,28 @@ async fn look_after(model: &ModelDeployment, context: &Context) -> Result<Action
                 prepared = images::keep_serving_images(prepared, &fetched.observed.children);
             }
             match applier.apply(prepared, &fetched.observed.children).await {
-                Ok((applied, mut changes)) => {
+                Ok((mut applied, mut changes)) => {
                     changes.extend(
                         plan.workload
                             .as_ref()
                             .and_then(|workload| rollout::told(workload, &changes)),
                     );
+                    let workload = plan.workload.as_ref();
+                    look_again = workload.and_then(|workload| workload.zero.as_ref()?.look_again);
+                    if let Some((name, replicas)) =
+                        workload.and_then(|workload| workload::zero::wanted(workload, &fetched.observed))
+                    {
+                        match applier.scale(name, replicas).await {
+                            Ok((scaled, change)) => {
+                                workload::zero::replace(&mut applied, scaled);
+                                changes.push(change);
+                            }
+                            Err(error) => {
+                                tracing::warn!("{error}");
+                                look_again = Some(Duration::from_secs(1));
+                            }
+                        }
+                    }
                     Outcome::Applied {
                         plan,
                         applied: Box::new(applied),
@@ -127,9 +146,8 @@ async fn look_after(model: &ModelDeployment, context: &Context) -> Result<Action
         (false, None) => Duration::from_secs(30),
     };
     let blind = autoscaler::look_again(&fetched.observed.children, &now);
-    Ok(Action::requeue(
-        blind.map_or(soon, |left| soon.min(left + SECOND)),
-    ))
+    let awaited = look_again.into_iter().chain(blind.map(|left| left + SECOND));
+    Ok(Action::requeue(awaited.fold(soon, Duration::min)))
 }
 
 /// The plan. Where it replaces pods that hold devices, the nodes are looked at before it is made for good.

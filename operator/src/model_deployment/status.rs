@@ -190,10 +190,7 @@ fn state(model: &ModelDeployment, fetched: &Fetched, outcome: &Outcome, owner: &
     let workload = outcome.plan().and_then(|plan| plan.workload.as_ref());
     let rollout = deployment.map(|live| {
         let wanted = live.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-        Rollout::of(
-            live,
-            workload.map_or(wanted, |workload| workload.replicas.least()),
-        )
+        Rollout::of(live, workload.map_or(wanted, |workload| workload.least(live)))
     });
     let mut findings: Vec<Finding> = match outcome {
         Outcome::Refused(error) => vec![Finding::from(error)],
@@ -205,8 +202,15 @@ fn state(model: &ModelDeployment, fetched: &Fetched, outcome: &Outcome, owner: &
     let lacks = serving
         .map(|serving| lacks(serving, "spec.serving", &observed.offered, &observed.children))
         .unwrap_or_default();
-    let (causes, lacks) = split(lacks, rollout.as_ref());
+    let (causes, mut lacks) = split(lacks, rollout.as_ref());
     findings.extend(causes);
+    let sleep = workload.and_then(|workload| workload.told_of_sleep(deployment?));
+    let silent = workload.and_then(|workload| workload.zero.as_ref()?.silent.clone());
+    match sleep {
+        // Nothing could wake it.
+        Some(_) => findings.extend(silent),
+        None => lacks.extend(silent),
+    }
     let evaluated = evaluated(model, outcome.plan());
     if let Some(Evaluated::Verdict(false, why)) = &evaluated {
         findings.push(why.clone());
@@ -233,11 +237,12 @@ fn state(model: &ModelDeployment, fetched: &Fetched, outcome: &Outcome, owner: &
         (Some(_), None) if model.spec.serving.is_some() => {
             Some(Finding::new(Reason::RollingOut, "pods are being started"))
         }
-        (Some(_), _) => None,
+        (Some(_), _) => sleep.as_ref().and_then(|sleep| sleep.awaited.clone()),
     };
-    let good_news = match &rollout {
-        Some(rollout) => rollout.sentence(),
-        None => "the model is verified and can be named in modelRef".into(),
+    let good_news = match (&sleep, &rollout) {
+        (Some(sleep), _) => sleep.news.clone(),
+        (None, Some(rollout)) => rollout.sentence(),
+        (None, None) => "the model is verified and can be named in modelRef".into(),
     };
     State {
         findings,
@@ -248,6 +253,7 @@ fn state(model: &ModelDeployment, fetched: &Fetched, outcome: &Outcome, owner: &
         canary: None,
         rollout,
         good_news,
+        asleep: sleep.is_some(),
     }
 }
 
@@ -284,7 +290,7 @@ fn symptoms<'a>(
         let serves = pod
             .labels()
             .get(COMPONENT)
-            .is_some_and(|component| component == "server");
+            .is_some_and(|component| ["server", "activator"].contains(&component.as_str()));
         serves
             || job_name
                 .as_ref()

@@ -27,7 +27,7 @@ use crate::images;
 use crate::names::{Kind, Owner, PAUSED};
 use crate::observe::gpu_nodes;
 use crate::resources::Resources;
-use crate::workload::rollout;
+use crate::workload::{self, rollout};
 use fetch::Fetched;
 use plan::Plan;
 use status::Outcome;
@@ -60,12 +60,15 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
         .await
         .map_err(Error::Fetch)?;
     fetched.observed.download = context.downloads.of(&owner, &fetched.observed.pods).await;
+    let may_sleep = workload::zero::asked_for(Some(&service.spec.serving));
+    fetched.observed.demand = context.demands.of(&owner, &fetched.observed.pods, may_sleep);
     // Without: decide.
     let plan = decide(service, &owner, &mut fetched, context)
         .await
         .map_err(Error::Fetch)?;
     // With a client: write.
     let settled = conditions::settled(status::conditions(service), service.meta().generation);
+    let mut look_again = None;
     let outcome = match plan {
         Err(refusal) => Outcome::Refused(refusal),
         Ok(plan) => {
@@ -81,7 +84,7 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
                 prepared = images::keep_serving_images(prepared, &fetched.observed.children);
             }
             match applier.apply(prepared, &fetched.observed.children).await {
-                Ok((applied, mut changes)) => {
+                Ok((mut applied, mut changes)) => {
                     changes.extend(rollout::told(&plan.workload, &changes));
                     let canary = bring_canary(&plan, service, &fetched, applier).await;
                     let canary = match canary {
@@ -91,6 +94,20 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
                             live
                         }),
                     };
+                    let workload = &plan.workload;
+                    look_again = workload.zero.as_ref().and_then(|zero| zero.look_again);
+                    if let Some((name, replicas)) = workload::zero::wanted(workload, &fetched.observed) {
+                        match applier.scale(name, replicas).await {
+                            Ok((scaled, change)) => {
+                                workload::zero::replace(&mut applied, scaled);
+                                changes.push(change);
+                            }
+                            Err(error) => {
+                                tracing::warn!("{error}");
+                                look_again = Some(Duration::from_secs(1));
+                            }
+                        }
+                    }
                     Outcome::Applied {
                         plan,
                         applied: Box::new(applied),
@@ -141,6 +158,7 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
     };
     let blind = autoscaler::look_again(&fetched.observed.children, &now);
     let awaited = passes.into_iter().chain(blind).map(|left| left + SECOND);
+    let awaited = awaited.chain(look_again);
     Ok(Action::requeue(awaited.fold(soon, Duration::min)))
 }
 

@@ -156,7 +156,7 @@ fn state(service: &TranscriptionService, fetched: &Fetched, outcome: &Outcome, o
     let rollout = deployment.map(|live| {
         let least = outcome
             .plan()
-            .map_or_else(|| wanted(live), |plan| plan.workload.replicas.least());
+            .map_or_else(|| wanted(live), |plan| plan.workload.least(live));
         Rollout::of(live, least)
     });
     let mut findings: Vec<Finding> = match outcome {
@@ -171,13 +171,21 @@ fn state(service: &TranscriptionService, fetched: &Fetched, outcome: &Outcome, o
         &observed.offered,
         &observed.children,
     );
-    let (causes, lacks) = split(lacks, rollout.as_ref());
+    let (causes, mut lacks) = split(lacks, rollout.as_ref());
     findings.extend(causes);
+    let workload = outcome.plan().map(|plan| &plan.workload);
+    let sleep = workload.and_then(|workload| workload.told_of_sleep(deployment?));
+    let silent = workload.and_then(|workload| workload.zero.as_ref()?.silent.clone());
+    match sleep {
+        // Nothing could wake it.
+        Some(_) => findings.extend(silent),
+        None => lacks.extend(silent),
+    }
     findings.extend(health::findings(&symptoms(service, fetched, deployment)));
     let digest = digest(service, fetched);
     let awaited = match (outcome, &rollout) {
         (Outcome::Refused(error), _) => Some(Finding::from(error)),
-        (_, Some(rollout)) if rollout.complete => None,
+        (_, Some(rollout)) if rollout.complete => sleep.as_ref().and_then(|sleep| sleep.awaited.clone()),
         (_, rollout) if digest.is_none() && rollout.as_ref().is_none_or(|rollout| rollout.ready == 0) => {
             Some(Finding::new(
                 Reason::FetchingModel,
@@ -191,7 +199,10 @@ fn state(service: &TranscriptionService, fetched: &Fetched, outcome: &Outcome, o
             Some(Finding::new(Reason::RollingOut, sentence))
         }
     };
-    let mut good_news = rollout.as_ref().map(Rollout::sentence).unwrap_or_default();
+    let mut good_news = match &sleep {
+        Some(sleep) => sleep.news.clone(),
+        None => rollout.as_ref().map(Rollout::sentence).unwrap_or_default(),
+    };
     if let Some(older) = outcome.plan().and_then(|plan| plan.older.as_ref()) {
         good_news = format!("{good_news}; {older}");
     }
@@ -204,6 +215,7 @@ fn state(service: &TranscriptionService, fetched: &Fetched, outcome: &Outcome, o
         canary: None,
         rollout,
         good_news,
+        asleep: sleep.is_some(),
     }
 }
 

@@ -26,11 +26,11 @@ use crate::duration::{flag, seconds};
 use crate::names::{GRPC_PORT, HTTP_PORT, SERVER_CONTAINER, VARIANT};
 
 /// Time between the end of a pod being announced and the server being told: endpoints forget the pod meanwhile.
-const PRE_STOP: Duration = Duration::from_secs(5);
+pub(super) const PRE_STOP: Duration = Duration::from_secs(5);
 /// Time that the server may use for what is left, after the longest request.
-const DRAIN_MARGIN: Duration = Duration::from_secs(5);
+pub(super) const DRAIN_MARGIN: Duration = Duration::from_secs(5);
 /// Time between the server's own end and the kubelet's patience.
-const KILL_MARGIN: Duration = Duration::from_secs(5);
+pub(super) const KILL_MARGIN: Duration = Duration::from_secs(5);
 
 /// The Deployment.
 pub fn deployment(plan: &WorkloadPlan) -> Deployment {

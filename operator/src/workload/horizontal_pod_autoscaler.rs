@@ -38,7 +38,8 @@ pub fn horizontal_pod_autoscaler(plan: &WorkloadPlan) -> Option<HorizontalPodAut
                 kind: "Deployment".into(),
                 name: plan.name.clone(),
             },
-            min_replicas: Some(autoscaling.min_replicas),
+            // One of no pods is left alone by the autoscaler.
+            min_replicas: Some(autoscaling.min_replicas.max(1)),
             max_replicas: autoscaling.max_replicas,
             metrics: Some(metrics.collect()),
             behavior: autoscaling.behavior.clone(),

@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::{Contents, WorkloadPlan};
-use crate::names::{COMPONENT, GRPC_PORT, HTTP_PORT, PROGRESS_PORT};
+use crate::names::{ADMIN_PORT, COMPONENT, Component, GRPC_PORT, HTTP_PORT, PROGRESS_PORT, activator};
 
 /// The port of DNS.
 const DNS_PORT: i32 = 53;
@@ -31,13 +31,41 @@ pub fn network_policy(plan: &WorkloadPlan) -> Option<NetworkPolicy> {
         spec: Some(NetworkPolicySpec {
             pod_selector: Some(plan.owner.label_selector(plan.component())),
             policy_types: Some(types.into_iter().map(String::from).collect()),
-            ingress: Some(ingress(wanted, downloads)),
+            ingress: Some(ingress(plan, wanted, downloads)),
             egress,
         }),
     })
 }
 
-fn ingress(wanted: &Wanted, downloads: bool) -> Vec<NetworkPolicyIngressRule> {
+/// The NetworkPolicy of the activator: clients reach it, and it reaches the pods.
+pub fn of_activator(plan: &WorkloadPlan) -> Option<NetworkPolicy> {
+    let wanted = plan.network_policy.as_ref()?;
+    let mut ingress = from_outside(wanted);
+    ingress.push(rule(vec![operator()], &[i32::from(ADMIN_PORT)]));
+    let to_pods = NetworkPolicyEgressRule {
+        to: Some(vec![pods_of(plan, Component::Server)]),
+        ports: Some([GRPC_PORT, HTTP_PORT].map(|number| port("TCP", number)).to_vec()),
+    };
+    Some(NetworkPolicy {
+        metadata: plan.owner.child(&activator(&plan.name), Component::Activator),
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(plan.owner.label_selector(Component::Activator)),
+            policy_types: Some(vec!["Ingress".into(), "Egress".into()]),
+            ingress: Some(ingress),
+            egress: Some(vec![names_only(), to_pods]),
+        }),
+    })
+}
+
+/// Some pods of the same object.
+fn pods_of(plan: &WorkloadPlan, component: Component) -> NetworkPolicyPeer {
+    NetworkPolicyPeer {
+        pod_selector: Some(plan.owner.label_selector(component)),
+        ..Default::default()
+    }
+}
+
+fn from_outside(wanted: &Wanted) -> Vec<NetworkPolicyIngressRule> {
     let Wanted {
         allow_from,
         allow_metrics_from,
@@ -52,6 +80,15 @@ fn ingress(wanted: &Wanted, downloads: bool) -> Vec<NetworkPolicyIngressRule> {
     let mut rules = vec![rule(clients, &[GRPC_PORT, HTTP_PORT])];
     if !allow_metrics_from.is_empty() {
         rules.push(rule(allow_metrics_from.clone(), &[HTTP_PORT]));
+    }
+    rules
+}
+
+fn ingress(plan: &WorkloadPlan, wanted: &Wanted, downloads: bool) -> Vec<NetworkPolicyIngressRule> {
+    let mut rules = from_outside(wanted);
+    if plan.zero.is_some() {
+        let activator = vec![pods_of(plan, Component::Activator)];
+        rules.push(rule(activator, &[GRPC_PORT, HTTP_PORT]));
     }
     if downloads {
         rules.push(rule(vec![operator()], &[i32::from(PROGRESS_PORT)]));

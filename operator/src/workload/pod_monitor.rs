@@ -4,9 +4,10 @@
 //! labels of their metrics, by which alerts and dashboards tell services apart.
 
 use crds::endpoint::AuthoritySecret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
 use super::WorkloadPlan;
-use crate::names::{Component, KIND, NAME};
+use crate::names::{COMPONENT, Component, KIND, NAME};
 use crate::prometheus_operator::{PodMetricsEndpoint, PodMonitor, PodMonitorSpec, TlsConfig};
 
 /// The PodMonitor.
@@ -17,7 +18,7 @@ pub fn pod_monitor(plan: &WorkloadPlan) -> Option<PodMonitor> {
             .owner
             .labelled_child(&plan.name, Component::Server, &wanted.labels),
         spec: PodMonitorSpec {
-            selector: plan.all_that_serve(),
+            selector: scraped(plan),
             pod_target_labels: vec![KIND.into(), NAME.into()],
             pod_metrics_endpoints: vec![PodMetricsEndpoint {
                 port: "http".into(),
@@ -32,6 +33,27 @@ pub fn pod_monitor(plan: &WorkloadPlan) -> Option<PodMonitor> {
             }],
         },
     })
+}
+
+/// The pods that serve, and what holds requests for them.
+fn scraped(plan: &WorkloadPlan) -> LabelSelector {
+    let mut selector = plan.all_that_serve();
+    if plan.zero.is_some() {
+        let component = selector
+            .match_labels
+            .as_mut()
+            .and_then(|labels| labels.remove(COMPONENT));
+        let both = [component, Some("activator".into())]
+            .into_iter()
+            .flatten()
+            .collect();
+        selector.match_expressions = Some(vec![LabelSelectorRequirement {
+            key: COMPONENT.into(),
+            operator: "In".into(),
+            values: Some(both),
+        }]);
+    }
+    selector
 }
 
 /// Pods are asked by their addresses, and their certificate is for the Service's name. Without an authority to check it by it is
@@ -61,6 +83,19 @@ mod tests {
         let plan =
             plan(json!({"endpoint": {"tls": {"secretName": "a"}}, "monitoring": {"podMonitor": monitor}}));
         json(pod_monitor(&plan).unwrap())["spec"]["podMetricsEndpoints"][0].clone()
+    }
+
+    #[test]
+    fn what_holds_requests_is_scraped_too() {
+        let zero = json!({"minReplicas": 0, "maxReplicas": 1, "targetCPUUtilization": 70});
+        let plan = plan(json!({"autoscaling": zero, "monitoring": {"podMonitor": {}}}));
+        let selector = json(pod_monitor(&plan).unwrap())["spec"]["selector"].clone();
+        let both = json!({"key": COMPONENT, "operator": "In", "values": ["server", "activator"]});
+        assert_eq!(selector["matchExpressions"], json!([both]));
+        assert_eq!(
+            selector["matchLabels"],
+            json!({KIND: "TranscriptionService", NAME: "calls"})
+        );
     }
 
     #[test]

@@ -19,6 +19,30 @@ const TLS: &str = "https";
 
 /// The Service.
 pub fn service(plan: &WorkloadPlan) -> Service {
+    let type_ = match plan.endpoint.type_ {
+        EndpointType::ClusterIP => "ClusterIP",
+        EndpointType::LoadBalancer => "LoadBalancer",
+    };
+    let front = plan.zero.as_ref().is_some_and(|zero| zero.in_front);
+    let selected = if front {
+        Some(plan.owner.selector(Component::Activator))
+    } else {
+        plan.all_that_serve().match_labels
+    };
+    Service {
+        metadata: plan.owner.child(&plan.name, Component::Server),
+        spec: Some(ServiceSpec {
+            type_: Some(type_.into()),
+            selector: selected,
+            ports: Some(ports(plan)),
+            ..Default::default()
+        }),
+        status: None,
+    }
+}
+
+/// The ports of every Service in front of pods.
+pub fn ports(plan: &WorkloadPlan) -> Vec<ServicePort> {
     let port = |name: &str, number: i32, protocol: &str| ServicePort {
         name: Some(name.into()),
         port: number,
@@ -31,23 +55,7 @@ pub fn service(plan: &WorkloadPlan) -> Service {
         Some(_) => (TLS, TLS),
         None => ("kubernetes.io/h2c", "http"),
     };
-    let type_ = match plan.endpoint.type_ {
-        EndpointType::ClusterIP => "ClusterIP",
-        EndpointType::LoadBalancer => "LoadBalancer",
-    };
-    Service {
-        metadata: plan.owner.child(&plan.name, Component::Server),
-        spec: Some(ServiceSpec {
-            type_: Some(type_.into()),
-            selector: plan.all_that_serve().match_labels,
-            ports: Some(vec![
-                port("grpc", GRPC_PORT, of_grpc),
-                port("http", HTTP_PORT, of_http),
-            ]),
-            ..Default::default()
-        }),
-        status: None,
-    }
+    vec![port("grpc", GRPC_PORT, of_grpc), port("http", HTTP_PORT, of_http)]
 }
 
 /// Where clients reach a live Service: at its load balancer when it has one, else by name; and the names outside that lead to

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crds::autoscaling::Autoscaling;
 use crds::condition::Reason;
 use crds::placement::Gpu;
 use crds::serving::{Disruption, Precision, Profile, Serving};
@@ -16,6 +17,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::endpoint::EndpointPlan;
 use super::rollout::Decision;
+use super::zero::{IDLE_AFTER, ZeroPlan};
 use super::{
     Budget, Image, ModelMount, MonitoringPlan, Replicas, Role, ServerFlags, Strategy, VadFlags, WorkloadPlan,
     gpu, pod_template, profile,
@@ -111,6 +113,8 @@ impl WorkloadPlan {
         serving: &Serving,
         default_image: &str,
     ) -> Result<WorkloadPlan, SpecError> {
+        let zero = serving.autoscaling.as_ref().filter(|one| one.min_replicas == 0);
+        let zero = zero.map(zero_plan).transpose()?;
         let replicas = match &serving.autoscaling {
             Some(autoscaling) => Replicas::Scaled(Box::new(autoscaling.clone())),
             None => Replicas::Fixed(serving.replicas.unwrap_or(1)),
@@ -125,6 +129,7 @@ impl WorkloadPlan {
             name,
             role: Role::Alone,
             model_name,
+            zero,
             image: image(serving, default_image),
             resources: resources(serving)?,
             gpu: serving.gpu.as_ref().map(gpu_with_amounts).transpose()?,
@@ -153,6 +158,12 @@ impl WorkloadPlan {
 }
 
 /// The block, when its amounts can be read.
+/// When the pods end.
+fn zero_plan(autoscaling: &Autoscaling) -> Result<ZeroPlan, SpecError> {
+    let idle_after = given("autoscaling.idleAfter", &autoscaling.idle_after)?;
+    Ok(ZeroPlan::new(idle_after.unwrap_or(IDLE_AFTER)))
+}
+
 fn gpu_with_amounts(gpu: &Gpu) -> Result<Gpu, SpecError> {
     if let Some(memory) = &gpu.memory_at_least
         && gpu::mebibytes(memory).is_none()

@@ -13,6 +13,7 @@ mod scaling;
 mod tensors;
 mod transcription_service;
 mod turns;
+mod zero;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
