@@ -222,6 +222,10 @@ async fn bad_objects_are_refused_with_a_sentence() {
                 "autoscaling.idleAfter needs autoscaling.minReplicas: 0",
             ),
             (
+                service(json!({ "spec": { "autoscaling": { "minReplicas": 0, "maxReplicas": 2, "targetCPUUtilization": 70, "idleAfter": "0s" } } })),
+                "autoscaling.idleAfter must be at least 1s",
+            ),
+            (
                 service(json!({ "spec": { "autoscaling": { "minReplicas": 0, "maxReplicas": 2, "targetQueuedAudioSeconds": 70, "keda": { "serverAddress": "http://a" } } } })),
                 "autoscaling.keda needs autoscaling.minReplicas of 1 or more",
             ),

@@ -111,6 +111,18 @@ async fn a_pod_that_waits_for_its_node_stays_while_a_request_waits_for_it() {
             .until::<TranscriptionService>("slow", "to be ready", ready)
             .await;
         sleeps(&namespace, "slow").await;
+        // One that is about to end still answers.
+        let (pods, server) = (
+            namespace.api::<Pod>(),
+            ListParams::default().labels("app.kubernetes.io/component=server"),
+        );
+        wait_for("the pods to be gone", || async {
+            match pods.list(&server).await.unwrap().items.len() {
+                0 => Found::Yes(()),
+                some => Found::NotYet(format!("{some} pods")),
+            }
+        })
+        .await;
         let nowhere = json!({ "spec": { "placement": { "nodeSelector": { "parlance.dev/e2e": "later" } } } });
         namespace.merge::<TranscriptionService>("slow", nowhere).await;
         let forward = port_forward(&namespace, "slow", 50051).await;
@@ -119,8 +131,6 @@ async fn a_pod_that_waits_for_its_node_stays_while_a_request_waits_for_it() {
             let (address, audio) = (forward.address.clone(), recording.audio());
             tokio::spawn(async move { transcribe(&address, audio).await })
         };
-        let pods = namespace.api::<Pod>();
-        let server = ListParams::default().labels("app.kubernetes.io/component=server");
         let pending = wait_for("a pod that has no node", || async {
             let found = pods.list(&server).await.unwrap().items;
             let pending = found.into_iter().find(|pod| {
