@@ -91,7 +91,7 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
                         Err(error) if error.namespace_goes() => return Ok(Action::await_change()),
                         brought => brought.map(|(live, more)| {
                             changes.extend(more);
-                            live
+                            live.map(Box::new)
                         }),
                     };
                     let workload = &plan.workload;

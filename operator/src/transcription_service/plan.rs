@@ -32,7 +32,7 @@ pub struct Plan {
     /// Why they run an older model than its ModelDeployment asks for, if they do.
     pub older: Option<String>,
     /// The pods that serve otherwise beside them, if the spec asks for some; or why there can be none.
-    pub canary: Option<Result<CanaryPlan, Error>>,
+    pub canary: Option<Result<Box<CanaryPlan>, Error>>,
 }
 
 /// Why there can be no plan.

@@ -45,7 +45,7 @@ pub enum Outcome {
         /// The children.
         applied: Box<Resources<Applied>>,
         /// The canary's Deployment, if there is to be one; or what stood in its way.
-        canary: Result<Option<Deployment>, apply::Error>,
+        canary: Result<Option<Box<Deployment>>, apply::Error>,
         /// What was written.
         changes: Vec<Change>,
     },

@@ -50,7 +50,7 @@ pub fn plan(
     fetched: &Fetched,
     others: &WorkloadPlan,
     default_image: &str,
-) -> Result<CanaryPlan, Error> {
+) -> Result<Box<CanaryPlan>, Error> {
     let owner = &others.owner;
     let serving = changed(&service.spec.serving, block)?;
     let (cache, mount, older) = model(service, block, owner, fetched, others)?;
@@ -80,7 +80,7 @@ pub fn plan(
     });
     let live = live(owner, fetched);
     workload.rollout = rollout::decide(&workload, live, &fetched.canary.pods, &Nodes::Unasked);
-    Ok(CanaryPlan {
+    Ok(Box::new(CanaryPlan {
         cache,
         workload,
         older,
@@ -88,7 +88,7 @@ pub fn plan(
         variant,
         failure,
         duration,
-    })
+    }))
 }
 
 /// The canary's Deployment, as it was found.

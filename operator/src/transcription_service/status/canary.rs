@@ -39,7 +39,7 @@ pub fn canary(
         },
         (Ok(plan), Ok(live)) => {
             let before = before.filter(|before| before.of.as_deref() == Some(&plan.of));
-            of_pods(fetched, plan, live.as_ref(), before, now)
+            of_pods(fetched, plan, live.as_deref(), before, now)
         }
     })
 }

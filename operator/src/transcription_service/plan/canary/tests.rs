@@ -24,7 +24,10 @@ fn decided(service: &TranscriptionService, fetched: &Fetched) -> Plan {
 }
 
 fn canary(block: Value, fetched: &Fetched) -> Result<CanaryPlan, Error> {
-    decided(&service(block, Value::Null), fetched).canary.unwrap()
+    decided(&service(block, Value::Null), fetched)
+        .canary
+        .unwrap()
+        .map(|plan| *plan)
 }
 
 /// A pod of the variant whose server is in this state.

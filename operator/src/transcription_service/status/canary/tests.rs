@@ -50,7 +50,7 @@ fn next(
     let outcome = Outcome::Applied {
         plan,
         applied: Box::new(applied),
-        canary: Ok(Some(deployment("calls-canary", ready))),
+        canary: Ok(Some(Box::new(deployment("calls-canary", ready)))),
         changes: Vec::new(),
     };
     status::status(service, &fetched, &outcome, at(now))
