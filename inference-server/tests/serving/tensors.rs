@@ -289,7 +289,7 @@ async fn garbage_is_refused_and_never_a_panic() {
     let serving = start(tensors("open")).await;
     let mut client = client(&serving).await;
     let mut runner = TestRunner::deterministic();
-    let mut fits = |ids: i64| ModelInferRequest {
+    let fits = |ids: i64| ModelInferRequest {
         model_name: "open".to_owned(),
         inputs: ["ids", "mask"]
             .map(|name| InferInputTensor {
