@@ -187,7 +187,10 @@ async fn a_model_that_fails_is_never_served_until_the_spec_lets_it() {
         let evaluation = failed.evaluation.unwrap();
         assert!(evaluation.value >= 1.0 && !evaluation.passed, "{evaluation:?}");
         assert_eq!(evaluation.failing.len(), 2);
-        assert_eq!(evaluation.failing[0].expected, "Wholly other words.");
+        assert_eq!(
+            evaluation.failing[0].expected.as_deref(),
+            Some("Wholly other words.")
+        );
         let message = failed.message.unwrap();
         assert!(
             message.contains("above the threshold of 0.5") && message.contains("Wholly other words."),

@@ -73,6 +73,14 @@ fn evaluated(additions: Value) -> Value {
     object
 }
 
+/// A model of tensors, with additions to its spec.
+fn tensors(additions: Value) -> Value {
+    let mut object = from(file("model.onnx", "http://h/model.onnx"));
+    object["spec"]["format"] = json!("onnx");
+    merge(&mut object["spec"], additions);
+    object
+}
+
 /// A model of this source alone.
 fn from(source: Value) -> Value {
     let mut model = model(json!({ "spec": { "source": { "bundled": null } } }));
@@ -89,8 +97,9 @@ fn transcribing(settings: Value) -> Value {
     service(json!({ "spec": { "transcription": settings } }))
 }
 
-/// Rules over a change, which the last test but one breaks.
-const TRANSITIONS: [&str; 3] = [
+/// Rules over a change, which the test of changes breaks.
+const TRANSITIONS: [&str; 4] = [
+    "format cannot be changed",
     "cache.size cannot be made smaller",
     "cache.storageClassName cannot be changed",
     "cache.accessMode cannot be changed",
@@ -182,6 +191,9 @@ async fn good_objects_are_taken() {
             model(json!({ "spec": { "serving": { "replicas": 2 } } })),
             evaluated(json!({ "samples": { "configMap": { "name": "calls" } }, "threshold": 0 })),
             evaluated(json!({ "samples": { "persistentVolumeClaim": { "claimName": "c", "path": "a/b" } }, "threshold": 1, "metric": "wer" })),
+            tensors(json!({ "serving": { "transcription": { "timeout": "5s", "maxConcurrent": 2 },
+                "autoscaling": { "maxReplicas": 2, "targetCPUUtilization": 70 } } })),
+            tensors(json!({ "evaluation": { "metric": "similarity", "samples": { "configMap": { "name": "a" } } } })),
             from(json!({ "image": { "reference": "h:5000/a/b@sha256:00", "pullPolicy": "Always", "path": "a/b" } })),
             from(json!({ "huggingFace": { "repo": "onnx-community/whisper-large-v3-turbo", "revision": "refs/pr/1", "variant": "q8",
                 "tokenSecretRef": { "name": "hub", "key": "token" }, "endpoint": "https://mirror.example.com:8443/hub" } })),
@@ -418,8 +430,31 @@ async fn bad_objects_are_refused_with_a_sentence() {
             ),
             (evaluated(json!({ "samples": { "persistentVolumeClaim": { "claimName": "c", "path": "../a" } } })), "path must be relative"),
             (evaluated(json!({ "samples": { "bundled": {} }, "threshold": 1.5 })), "spec.evaluation.threshold"),
-            (evaluated(json!({ "samples": { "bundled": {} }, "threshold": null })), "spec.evaluation.threshold"),
-            (evaluated(json!({ "samples": { "bundled": {} }, "metric": "similarity" })), "spec.evaluation.metric"),
+            (evaluated(json!({ "samples": { "bundled": {} }, "threshold": null })), "evaluation.threshold must be set for the metric wer"),
+            (evaluated(json!({ "samples": { "bundled": {} }, "metric": "bleu" })), "spec.evaluation.metric"),
+            (
+                evaluated(json!({ "samples": { "configMap": { "name": "a" } }, "metric": "similarity" })),
+                "evaluation.metric must be wer for format whisper, and similarity for format onnx",
+            ),
+            (
+                tensors(json!({ "evaluation": { "metric": "similarity", "samples": { "bundled": {} } } })),
+                "evaluation.samples.bundled holds recordings",
+            ),
+            (tensors(json!({ "source": { "http": null, "bundled": { "name": "a" } } })), "source.bundled holds Whispers only"),
+            (tensors(json!({ "serving": { "precision": "int8" } })), "serving.precision and serving.autoscaling.targetQueuedAudioSeconds"),
+            (
+                tensors(json!({ "serving": { "autoscaling": { "minReplicas": 0, "maxReplicas": 2, "targetCPUUtilization": 70 } } })),
+                "serving.autoscaling.minReplicas: 0 is for format whisper",
+            ),
+            (
+                tensors(json!({ "serving": { "transcription": { "beamSize": 2 } } })),
+                "serving.transcription may set only timeout, maxConcurrent and queueLimit for format onnx",
+            ),
+            (
+                service(json!({ "spec": { "canary": { "image": "a" },
+                    "autoscaling": { "minReplicas": 0, "maxReplicas": 2, "targetCPUUtilization": 70 } } })),
+                "canary needs autoscaling.minReplicas of 1 or more",
+            ),
             (canary(json!({ "weight": 10 })), "canary must change something"),
             (
                 canary(json!({ "modelRef": { "name": "a" }, "model": { "source": { "bundled": { "name": "a" } } } })),
@@ -486,6 +521,9 @@ async fn changes_that_a_volume_cannot_follow_are_refused() {
                 "{changed}\n  is refused with: {refusal}\n  and not with: {words}"
             );
         }
+        let of_tensors = refusal(&namespace, &model(json!({ "spec": { "format": "onnx" } })));
+        let words = of_tensors.await.expect("taken");
+        assert!(words.contains("format cannot be changed"), "{words}");
     })
     .await;
 }

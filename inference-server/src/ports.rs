@@ -45,7 +45,7 @@ pub struct Ports {
 }
 
 /// What is answered on the ports.
-pub(crate) struct Answers {
+pub struct Answers {
     /// On that of gRPC.
     pub routes: Routes,
     /// On that of HTTP.
@@ -56,7 +56,7 @@ pub(crate) struct Answers {
 
 /// How much of a gRPC request is taken before somebody reads it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Windows {
+pub enum Windows {
     /// As much as the library takes: it is read soon.
     Usual,
     /// 64 KiB, and more once it is read and the way is long: it may wait.

@@ -31,7 +31,7 @@ use crate::{
     kind::{Kind, ModelFormat},
     model::{Dtype, Model, ModelError, Precision},
     pipeline::{Live, PipelineError},
-    ports::{Ports, Windows},
+    ports::Ports,
     telemetry::{self, LogFormat},
     tensors::TensorModel,
     tls::{Tls, TlsError, TlsSettings, handshakes::Shown},

@@ -271,7 +271,11 @@ mod tests {
         let services = [
             service("speech", "by-claim", by_claim.clone()),
             service("speech", "by-model", json!({ "modelRef": { "name": "base" } })),
-            service("speech", "canary", json!({ "canary": { "weight": 10, "modelRef": { "name": "base" } } })),
+            service(
+                "speech",
+                "canary",
+                json!({ "canary": { "weight": 10, "modelRef": { "name": "base" } } }),
+            ),
             service("other", "by-claim", by_claim),
             service("other", "by-model", json!({ "modelRef": { "name": "base" } })),
         ];
@@ -330,7 +334,10 @@ mod tests {
         let touched = scene().of_model(&serde_json::from_value(model).unwrap());
         assert_eq!(
             names(touched),
-            ["TranscriptionService speech/by-model", "TranscriptionService speech/canary"]
+            [
+                "TranscriptionService speech/by-model",
+                "TranscriptionService speech/canary"
+            ]
         );
     }
 

@@ -2,14 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::Router;
-use tonic::service::Routes;
 use tonic_health::server::HealthReporter;
 
 use super::{SERVICE_NAME, TensorModel, grpc, rest};
 use crate::{
     desk::{Desk, Served},
     kind::Kind,
+    ports::{Answers, Windows},
     run::{Config, Error},
 };
 

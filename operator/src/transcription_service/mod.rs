@@ -86,7 +86,7 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
             match applier.apply(prepared, &fetched.observed.children).await {
                 Ok((mut applied, mut changes)) => {
                     changes.extend(rollout::told(&plan.workload, &changes));
-                    let canary = bring_canary(&plan, service, &fetched, applier).await;
+                    let canary = bring_canary(&plan, service, &fetched, &applier).await;
                     let canary = match canary {
                         Err(error) if error.namespace_goes() => return Ok(Action::await_change()),
                         brought => brought.map(|(live, more)| {
@@ -167,7 +167,7 @@ async fn bring_canary(
     plan: &Plan,
     service: &TranscriptionService,
     fetched: &Fetched,
-    applier: Applier<'_>,
+    applier: &Applier<'_>,
 ) -> Result<(Option<Deployment>, Vec<Change>), apply::Error> {
     let live = &fetched.canary.children;
     let mut prepared = match &plan.canary {
@@ -182,7 +182,7 @@ async fn bring_canary(
     let was_there = before.is_some_and(|before| before.of.is_some());
     let applier = Applier {
         settled: applier.settled && was_there,
-        ..applier
+        ..*applier
     };
     let (applied, changes) = applier.apply(prepared, live).await?;
     Ok((applied.deployments.into_iter().next(), changes))
