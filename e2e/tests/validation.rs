@@ -521,8 +521,8 @@ async fn changes_that_a_volume_cannot_follow_are_refused() {
                 "{changed}\n  is refused with: {refusal}\n  and not with: {words}"
             );
         }
-        let of_tensors = refusal(&namespace, &model(json!({ "spec": { "format": "onnx" } })));
-        let words = of_tensors.await.expect("taken");
+        let of_tensors = model(json!({ "spec": { "format": "onnx" } }));
+        let words = refusal(&namespace, &of_tensors).await.expect("taken");
         assert!(words.contains("format cannot be changed"), "{words}");
     })
     .await;

@@ -18,6 +18,7 @@
 //! | [`kinds`], [`prometheus_operator`], [`scalers`], [`cert_manager`], [`gateway_api`] | which kinds of other projects the cluster has, and what Parlance sets in them |
 //! | [`downloads`], [`demand`] | what pods say when they are asked: how far a download is, how many requests wait |
 //! | [`resources`], [`apply`], [`drift`] | the children as one set, and the only place that writes them |
+//! | [`scale`], [`pace`] | how many pods run where requests decide on it; when an object is looked at again |
 //! | [`images`] | which image pods that serve keep when the operator comes with another |
 //! | [`error`] | why a reconcile failed, and when it is tried again |
 //! | [`publish`] | the one patch of a status, and its Events |
@@ -50,11 +51,13 @@ pub mod metrics;
 pub mod model_deployment;
 pub mod names;
 pub mod observe;
+pub mod pace;
 pub mod prometheus_operator;
 pub mod publish;
 pub mod quantity;
 pub mod resources;
 pub mod run;
+pub mod scale;
 pub mod scalers;
 pub mod telemetry;
 pub mod transcription_service;

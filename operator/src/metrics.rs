@@ -3,6 +3,7 @@
 //! In: what reconciles did. Out: the text of `/metrics`. Every label has few values that are known beforehand: no error texts,
 //! and no names but those of the objects themselves (`objects`).
 
+mod milestones;
 mod objects;
 
 use std::sync::atomic::AtomicU64;

@@ -8,10 +8,8 @@ pub mod plan;
 pub mod status;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crds::ModelDeployment;
-use crds::condition::MODEL_CACHED;
 use crds::model_deployment::ModelDeploymentStatus;
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
@@ -19,20 +17,19 @@ use kube::{Resource, ResourceExt};
 use crate::apply::Applier;
 use crate::conditions;
 use crate::context::Context;
-use crate::downloads;
 pub use crate::error::Error;
-use crate::health::{autoscaler, evaluation, report};
+use crate::health::evaluation;
 use crate::images;
 use crate::names::{Kind, Owner, PAUSED};
 use crate::observe::gpu_nodes;
+use crate::pace;
+use crate::scale::scale;
 use crate::workload::{self, rollout};
 use fetch::Fetched;
 use plan::Plan;
 use status::Outcome;
 
 const KIND: Kind = Kind::ModelDeployment;
-/// Times in a status are whole seconds.
-const SECOND: Duration = Duration::from_secs(1);
 
 /// Brings the children and the status of `model` to what its spec asks for.
 pub async fn reconcile(model: Arc<ModelDeployment>, context: Arc<Context>) -> Result<Action, Error> {
@@ -86,21 +83,9 @@ async fn look_after(model: &ModelDeployment, context: &Context) -> Result<Action
                             .as_ref()
                             .and_then(|workload| rollout::told(workload, &changes)),
                     );
-                    let workload = plan.workload.as_ref();
-                    look_again = workload.and_then(|workload| workload.zero.as_ref()?.look_again);
-                    if let Some((name, replicas)) =
-                        workload.and_then(|workload| workload::zero::wanted(workload, &fetched.observed))
-                    {
-                        match applier.scale(name, replicas).await {
-                            Ok((scaled, change)) => {
-                                workload::zero::replace(&mut applied, scaled);
-                                changes.push(change);
-                            }
-                            Err(error) => {
-                                tracing::warn!("{error}");
-                                look_again = Some(Duration::from_secs(1));
-                            }
-                        }
+                    if let Some(workload) = &plan.workload {
+                        let observed = &fetched.observed;
+                        look_again = scale(&applier, workload, observed, &mut applied, &mut changes).await;
                     }
                     Outcome::Applied {
                         plan,
@@ -119,18 +104,12 @@ async fn look_after(model: &ModelDeployment, context: &Context) -> Result<Action
     status::publish(model, &next, outcome.changes(), context)
         .await
         .map_err(Error::Status)?;
-    if conditions::became(status::conditions(model), &next.conditions, MODEL_CACHED)
-        && let Some(took) = report::fetch_time(&fetched.observed.pods)
-    {
-        context.metrics.fetched(KIND, took);
-    }
-    if let Some(after) = conditions::time_to_ready(
-        status::conditions(model),
-        &next.conditions,
+    context.metrics.came(
+        KIND,
+        (status::conditions(model), &next.conditions),
+        &fetched.observed.pods,
         model.meta().creation_timestamp.as_ref(),
-    ) {
-        context.metrics.became_ready(KIND, after);
-    }
+    );
     let known = |status: Option<&ModelDeploymentStatus>| Some(status?.evaluation.as_ref()?.of.clone());
     if known(Some(&next)).is_some_and(|of| known(model.status.as_ref()) != Some(of))
         && let Some(took) = evaluation::time(&fetched.observed.pods)
@@ -139,15 +118,7 @@ async fn look_after(model: &ModelDeployment, context: &Context) -> Result<Action
     }
     outcome.into_result()?;
     context.succeeded(&owner);
-    // Watches tell of most changes; nodes, StorageClasses, warnings and missing kinds are looked up again while something is awaited.
-    let soon = match (at_rest, fetched.observed.download) {
-        (true, _) => Duration::from_secs(300),
-        (false, Some(_)) => downloads::PERIOD,
-        (false, None) => Duration::from_secs(30),
-    };
-    let blind = autoscaler::look_again(&fetched.observed.children, &now);
-    let awaited = look_again.into_iter().chain(blind.map(|left| left + SECOND));
-    Ok(Action::requeue(awaited.fold(soon, Duration::min)))
+    Ok(pace::again(at_rest, &fetched.observed, &now, look_again))
 }
 
 /// The plan. Where it replaces pods that hold devices, the nodes are looked at before it is made for good.

@@ -8,11 +8,9 @@ pub mod plan;
 pub mod status;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crds::TranscriptionService;
 use crds::canary::CanaryPhase;
-use crds::condition::MODEL_CACHED;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
@@ -20,21 +18,19 @@ use kube::{Resource, ResourceExt};
 use crate::apply::{self, Applier, Change};
 use crate::conditions;
 use crate::context::Context;
-use crate::downloads;
 pub use crate::error::Error;
-use crate::health::{autoscaler, report};
 use crate::images;
 use crate::names::{Kind, Owner, PAUSED};
 use crate::observe::gpu_nodes;
+use crate::pace;
 use crate::resources::Resources;
+use crate::scale::scale;
 use crate::workload::{self, rollout};
 use fetch::Fetched;
 use plan::Plan;
 use status::Outcome;
 
 const KIND: Kind = Kind::TranscriptionService;
-/// Times in a status are whole seconds.
-const SECOND: Duration = Duration::from_secs(1);
 
 /// Brings the children and the status of `service` to what its spec asks for.
 pub async fn reconcile(service: Arc<TranscriptionService>, context: Arc<Context>) -> Result<Action, Error> {
@@ -94,20 +90,8 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
                             live.map(Box::new)
                         }),
                     };
-                    let workload = &plan.workload;
-                    look_again = workload.zero.as_ref().and_then(|zero| zero.look_again);
-                    if let Some((name, replicas)) = workload::zero::wanted(workload, &fetched.observed) {
-                        match applier.scale(name, replicas).await {
-                            Ok((scaled, change)) => {
-                                workload::zero::replace(&mut applied, scaled);
-                                changes.push(change);
-                            }
-                            Err(error) => {
-                                tracing::warn!("{error}");
-                                look_again = Some(Duration::from_secs(1));
-                            }
-                        }
-                    }
+                    let (workload, observed) = (&plan.workload, &fetched.observed);
+                    look_again = scale(&applier, workload, observed, &mut applied, &mut changes).await;
                     Outcome::Applied {
                         plan,
                         applied: Box::new(applied),
@@ -130,18 +114,12 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
     status::publish(service, &next, outcome.changes(), context)
         .await
         .map_err(Error::Status)?;
-    if conditions::became(status::conditions(service), &next.conditions, MODEL_CACHED)
-        && let Some(took) = report::fetch_time(&fetched.observed.pods)
-    {
-        context.metrics.fetched(KIND, took);
-    }
-    if let Some(after) = conditions::time_to_ready(
-        status::conditions(service),
-        &next.conditions,
+    context.metrics.came(
+        KIND,
+        (status::conditions(service), &next.conditions),
+        &fetched.observed.pods,
         service.meta().creation_timestamp.as_ref(),
-    ) {
-        context.metrics.became_ready(KIND, after);
-    }
+    );
     let canary = outcome
         .plan()
         .and_then(|plan| plan.canary.as_ref()?.as_ref().ok());
@@ -150,16 +128,11 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
         .and_then(|(plan, status)| status::canary::passes_in(plan, status, &now));
     outcome.into_result()?;
     context.succeeded(&owner);
-    // Watches tell of most changes; nodes, StorageClasses, warnings and missing kinds are looked up again while something is awaited.
-    let soon = match (at_rest, fetched.observed.download) {
-        (true, _) => Duration::from_secs(300),
-        (false, Some(_)) => downloads::PERIOD,
-        (false, None) => Duration::from_secs(30),
-    };
-    let blind = autoscaler::look_again(&fetched.observed.children, &now);
-    let awaited = passes.into_iter().chain(blind).map(|left| left + SECOND);
-    let awaited = awaited.chain(look_again);
-    Ok(Action::requeue(awaited.fold(soon, Duration::min)))
+    let awaited = passes
+        .map(|left| left + pace::SECOND)
+        .into_iter()
+        .chain(look_again);
+    Ok(pace::again(at_rest, &fetched.observed, &now, awaited))
 }
 
 /// Makes the canary as it should be. One that cannot be planned stays as it is, and whatever it is, the other pods do.
