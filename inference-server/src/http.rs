@@ -45,6 +45,10 @@ pub fn router(transcriber: Arc<Transcriber>) -> Router {
         .route("/v1/models", get(models))
         .route("/v1/models/{name}", get(model))
         .merge(common())
+        .fallback(async |uri: Uri| Failure::UnknownPath(uri.path().to_owned()).to_response(""))
+        .method_not_allowed_fallback(async |uri: Uri| {
+            Failure::WrongMethod(uri.path().to_owned()).to_response("")
+        })
         .with_state(transcriber)
 }
 
@@ -54,10 +58,6 @@ pub(crate) fn common<M: Served>() -> Router<Arc<Desk<M>>> {
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
         .route("/metrics", get(scrape))
-        .fallback(async |uri: Uri| Failure::UnknownPath(uri.path().to_owned()).to_response(""))
-        .method_not_allowed_fallback(async |uri: Uri| {
-            Failure::WrongMethod(uri.path().to_owned()).to_response("")
-        })
 }
 
 /// Not live when nothing can be done any more: whoever watches starts the server again.
