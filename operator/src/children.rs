@@ -166,6 +166,16 @@ impl Children {
         let _ = tokio::time::timeout(FILL, wait).await;
     }
 
+    /// Waits until the watch of a kind has told all there is. Never ends while it may not.
+    pub async fn complete<K>(&self, scope: Option<&str>)
+    where
+        K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+    {
+        while self.store::<K>(scope.unwrap_or_default()).is_none() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
     /// The store of a kind in a namespace, if it holds everything.
     fn store<K>(&self, namespace: &str) -> Option<Store<K>>
     where

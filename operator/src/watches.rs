@@ -94,6 +94,16 @@ impl Objects {
         };
     }
 
+    /// Tells both controllers of all that they know.
+    fn tell_all(&self) {
+        let everything = referring(&self.services, Kind::TranscriptionService, |_| true).chain(referring(
+            &self.models,
+            Kind::ModelDeployment,
+            |_| true,
+        ));
+        everything.for_each(|touched| self.tell(touched));
+    }
+
     /// The objects that have their model on a claim, and the one whose child it is.
     fn of_claim(&self, claim: &PersistentVolumeClaim) -> Vec<Touched> {
         let (name, namespace) = (claim.name_any(), claim.namespace());
@@ -233,16 +243,28 @@ where
 {
     let (context, scope, objects) = (context.clone(), scope.map(String::from), objects.clone());
     async move {
+        let mut came = false;
         while !context.kinds.has(&context.client, wanted).await.unwrap_or(false) {
+            came = true;
             tokio::time::sleep(ASK_AGAIN).await;
         }
-        watch::<C>(&context, scope.as_deref(), &objects).await;
+        let watching = watch::<C>(&context, scope.as_deref(), &objects);
+        if !came {
+            return watching.await;
+        }
+        // Objects may have been given such children before the watch began, and lost them again.
+        let told = async {
+            context.children.complete::<C>(scope.as_deref()).await;
+            objects.tell_all();
+        };
+        tokio::join!(watching, told);
     }
     .boxed()
 }
 
 #[cfg(test)]
 mod tests {
+    use futures::StreamExt;
     use kube::runtime::reflector;
     use kube::runtime::watcher::Event;
     use serde_json::{Value, json};
@@ -339,6 +361,17 @@ mod tests {
                 "TranscriptionService speech/canary"
             ]
         );
+    }
+
+    #[tokio::test]
+    async fn everybody_is_told_when_a_kind_has_come() {
+        let bundled = json!({ "source": { "bundled": { "name": "nano" } } });
+        let services = known(&[service("speech", "calls", json!({ "model": bundled.clone() }))]);
+        let models = known(&[service("speech", "base", bundled)]);
+        let (all, mut told) = objects(services, models);
+        all.tell_all();
+        assert_eq!(told.services.next().await.unwrap().name, "calls");
+        assert_eq!(told.models.next().await.unwrap().name, "base");
     }
 
     #[test]
