@@ -121,7 +121,10 @@ async fn an_onnx_model_is_evaluated_by_similarity_and_answers_the_open_inference
 
         // A service for speech that names it says what is wrong.
         namespace
-            .apply(&service("calls", json!({ "modelRef": { "name": "scores" } })))
+            .apply(&service(
+                "calls",
+                json!({ "model": null, "modelRef": { "name": "scores" } }),
+            ))
             .await;
         namespace
             .until::<TranscriptionService>("calls", "to refuse the model", |service| {
