@@ -22,9 +22,11 @@ git -C "$PREVIOUS/source" checkout --quiet --detach "$COMMIT"
 trap 'git worktree remove --force "$PREVIOUS/source"' EXIT
 
 say "building the operator of $COMMIT"
-# In the same folder, so that only what differs is compiled; our own is linked again after it.
+# In the same folder, so that only what differs is compiled. Cargo tells our crates from those of another commit by their times alone,
+# so they are compiled anew after it.
 (cd "$PREVIOUS/source" && CARGO_TARGET_DIR=$TARGET cargo build --release --locked -p operator -p inference-server -p kubectl-parlance --bin parlance-operator)
 cp "$TARGET/release/parlance-operator" "$PREVIOUS/bin/release/"
+cargo clean --quiet --release --locked -p crds -p operator -p inference-server -p kubectl-parlance -p e2e -p subtitles
 make --no-print-directory build
 cp "$TARGET/release/parlance-server" "$PREVIOUS/bin/release/"
 IMAGE_TAG=previous IMAGES=$PREVIOUS/images CARGO_TARGET_DIR=$PREVIOUS/bin "$CLUSTER_DIR/parlance-images.sh"
