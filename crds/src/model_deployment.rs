@@ -13,6 +13,7 @@ use crate::transcription_service::EndpointStatus;
 /// That a model of tensors is told nothing about speech, in CEL.
 const TENSORS_TRANSCRIPTION: &str = "self.format != 'onnx' || !has(self.serving) || !has(self.serving.transcription) || [self.serving.transcription].all(t, !has(t.longForm) && \
     !has(t.chunkSilence) && \
+    !has(t.encoderTail) && \
     !has(t.channels) && \
     !has(t.vad) && \
     !has(t.wordTimestamps) && \

@@ -38,6 +38,9 @@ use serde::{Deserialize, Serialize};
     validation = Rule::new("!has(self.chunkSilence) || ((!has(self.vad) || self.vad.enabled) && !(has(self.longForm) && self.longForm == 'Sequential'))").message(
         "transcription.chunkSilence needs transcription.vad, and chunks: it has no effect with vad.enabled false or longForm Sequential"
     ),
+    validation = Rule::new("!has(self.encoderTail) || duration(self.encoderTail) <= duration('30s')").message(
+        "transcription.encoderTail must be 30s or less: a window holds no more"
+    ),
     validation = Rule::new("!has(self.chunkSilence) || (duration(self.chunkSilence) >= duration('500ms') && duration(self.chunkSilence) <= duration('30s'))").message(
         "transcription.chunkSilence must be between 500ms and 30s"
     ),
@@ -72,6 +75,12 @@ pub struct Transcription {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
     pub chunk_silence: Option<String>,
+    /// So much silence after its audio, at most 30s, is a part of a window that is not full, instead of all that it has room for: short
+    /// clips and live speech take much less time. Whisper was trained with whole windows, and errs more the shorter the tail: measure it
+    /// with your model first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 16), regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"))]
+    pub encoder_tail: Option<String>,
     /// What becomes of several channels. `Mixed` when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channels: Option<Channels>,
@@ -214,6 +223,7 @@ impl Default for Transcription {
             hotwords: None,
             condition_on_previous_text: None,
             chunk_silence: None,
+            encoder_tail: None,
             channels: None,
             prepended_punctuation: None,
             appended_punctuation: None,

@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader};
 
 use serde_json::Value;
 
+use crate::operator;
+
 /// A request that the apiserver answered.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -45,6 +47,20 @@ pub fn writes(namespace: &str) -> Option<Vec<Request>> {
 pub fn writes_by(user: &str, prefix: &str) -> Vec<Request> {
     let wanted = |write: &Request| write.user == user && write.namespace.starts_with(prefix);
     writes_of_all().into_iter().flatten().filter(wanted).collect()
+}
+
+/// The operator's writes to a namespace's objects, oldest first; none where there is no audit log, which is said.
+///
+/// # Panics
+/// As [`writes`].
+pub fn operators_writes(namespace: &str) -> Option<Vec<Request>> {
+    let Some(mut writes) = writes(namespace) else {
+        eprintln!("no audit log on this cluster: PARLANCE_AUDIT_LOG is not set");
+        return None;
+    };
+    let account = format!("system:serviceaccount:{}:", operator::NAMESPACE);
+    writes.retain(|write| write.user.starts_with(&account));
+    Some(writes)
 }
 
 /// All requests of a user, reads too if the cluster's policy has them logged; none where there is no audit log.

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod certificates;
 pub mod client;
 pub mod helm;
+pub mod kinds;
 pub mod manifest;
 pub mod namespace;
 pub mod nodes;

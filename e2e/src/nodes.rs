@@ -1,13 +1,16 @@
-//! Fake nodes with GPUs, which KWOK keeps alive beside the real one.
+//! Fake nodes with GPUs, which KWOK keeps alive beside the real one, and the pods that are placed on them.
+
+use std::collections::BTreeSet;
 
 use crds::TranscriptionService;
-use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use kube::Client;
-use kube::api::{Api, DeleteParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::manifest::{merge, service};
 use crate::namespace::TestNamespace;
+use crate::wait::{Found, wait_for};
 
 /// Name of the taint that keeps other pods off fake nodes.
 pub const TAINT: &str = "kwok.x-k8s.io/node";
@@ -120,4 +123,47 @@ pub fn on_gpu(name: &str, gpu: Value) -> TranscriptionService {
             "placement": { "tolerations": [{ "key": TAINT, "operator": "Exists" }] }
         }),
     )
+}
+
+/// The pods that serve for a service, those on their way out too.
+///
+/// # Panics
+/// When they cannot be listed.
+pub async fn pods(namespace: &TestNamespace, service: &str) -> Vec<Pod> {
+    let selector = format!("parlance.dev/name={service},app.kubernetes.io/component=server");
+    let pods = namespace.api::<Pod>();
+    let listed = pods.list(&ListParams::default().labels(&selector)).await;
+    listed.expect("failed to list a service's pods").items
+}
+
+/// The node of a pod, once it has one.
+pub fn node_of(pod: &Pod) -> Option<&str> {
+    pod.spec.as_ref()?.node_name.as_deref()
+}
+
+/// Waits until so many pods of a service have a node each, of this image where one is named, and there are no others.
+pub async fn until_placed(
+    namespace: &TestNamespace,
+    service: &str,
+    count: usize,
+    image: Option<&str>,
+) -> BTreeSet<String> {
+    let what = format!("{count} pods of {service} with a node each, and the image {image:?}");
+    wait_for(&what, || async {
+        let pods = pods(namespace, service).await;
+        let stays = pods.iter().filter(|pod| {
+            let runs = |image| {
+                pod.spec
+                    .iter()
+                    .any(|spec| spec.containers[0].image.as_deref() == Some(image))
+            };
+            pod.metadata.deletion_timestamp.is_none() && image.is_none_or(runs)
+        });
+        let nodes: Vec<&str> = stays.filter_map(node_of).collect();
+        match nodes.len() == count && pods.len() == count {
+            true => Found::Yes(nodes.into_iter().map(str::to_owned).collect()),
+            false => Found::NotYet(format!("{nodes:?} of {} pods", pods.len())),
+        }
+    })
+    .await
 }

@@ -1,8 +1,13 @@
-//! The running operator: its pods, and what its metrics say.
+//! The running operator: its pods, what its metrics say, and how it is made to look again.
 
+use crds::TranscriptionService;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt};
+use serde_json::json;
+
+use crate::namespace::TestNamespace;
+use crate::wait::{Found, wait_for};
 
 /// Namespace that `make e2e` installs the operator in.
 pub const NAMESPACE: &str = "parlance-system";
@@ -55,6 +60,25 @@ async fn try_metrics(client: &Client) -> Result<String, String> {
 /// As [`metrics`].
 pub async fn reconciles(client: &Client) -> f64 {
     services_reconciled(&metrics(client).await)
+}
+
+/// Makes the operator look at a service again, so many times, by annotations that mean nothing to it.
+///
+/// # Panics
+/// As [`metrics`], and when it does not look.
+pub async fn look_again(namespace: &TestNamespace, service: &str, times: u32) {
+    for touch in 1..=times {
+        let before = reconciles(&namespace.client).await;
+        let touched = json!({ "metadata": { "annotations": { "e2e/touch": touch.to_string() } } });
+        namespace.merge::<TranscriptionService>(service, touched).await;
+        wait_for("the operator to have reconciled again", || async {
+            match reconciles(&namespace.client).await {
+                now if now > before => Found::Yes(()),
+                now => Found::NotYet(format!("{now} reconciles")),
+            }
+        })
+        .await;
+    }
 }
 
 /// As [`reconciles`], for an operator that may not answer yet.

@@ -64,6 +64,46 @@ async fn a_busy_service_gets_more_pods() {
     .await;
 }
 
+#[tokio::test]
+#[ignore = "needs a cluster: make e2e"]
+async fn an_autoscaler_that_cannot_measure_a_container_is_told_until_it_can() {
+    in_namespace(|namespace| async move {
+        let scaled = json!({ "autoscaling": { "maxReplicas": 2, "targetCPUUtilization": 900 } });
+        namespace.apply(&service("blind", scaled)).await;
+        namespace.until::<TranscriptionService>("blind", "to be ready", ready).await;
+        let deployment = namespace.api::<Deployment>().get("blind").await.unwrap();
+        let image = deployment.spec.unwrap().template.spec.unwrap().containers.remove(0).image;
+        let beside = json!({
+            "name": "beside", "image": image,
+            "args": ["activate", "--upstream=nowhere.invalid", "--model-name=none", "--grpc-addr=127.0.0.1:50061",
+                     "--http-addr=127.0.0.1:8090", "--admin-addr=127.0.0.1:8092"],
+            "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } }
+        });
+        let degraded = |status: &'static str, reason: &'static str| {
+            move |service: &TranscriptionService| {
+                ready(service)?;
+                has(&service.status.clone().unwrap_or_default().conditions, "Degraded", status, Some(reason))
+            }
+        };
+        let with = |containers: Value| json!({ "spec": { "podTemplate": { "spec": { "containers": containers } } } });
+        namespace.merge::<TranscriptionService>("blind", with(json!([beside]))).await;
+        let told = namespace
+            .until::<TranscriptionService>("blind", "to say what cannot be measured", degraded("True", "MetricsUnavailable"))
+            .await;
+        let message = told.status.unwrap().message.unwrap();
+        for part in ["container beside of Pod blind-", "give each container that podTemplate adds a request for it"] {
+            assert!(message.contains(part), "{message}");
+        }
+        let mut measured = beside;
+        measured["resources"] = json!({ "requests": { "cpu": "5m", "memory": "16Mi" } });
+        namespace.merge::<TranscriptionService>("blind", with(json!([measured]))).await;
+        namespace
+            .until::<TranscriptionService>("blind", "to lack nothing", degraded("False", "AsExpected"))
+            .await;
+    })
+    .await;
+}
+
 /// A Prometheus that scrapes the namespace's pods, and an adapter that serves what it knows as metrics of pods, both on this
 /// machine. They end, and the cluster forgets them, with this.
 struct Metrics {

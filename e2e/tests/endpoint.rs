@@ -12,14 +12,13 @@ use std::process::Stdio;
 use crds::TranscriptionService;
 use e2e::certificates::Authority;
 use e2e::client::{Recording, clear_recordings, port_forward};
+use e2e::kinds::{Definitions, objects, until, until_gone};
 use e2e::manifest::{example, has, ready, repository, service};
 use e2e::{Found, TestNamespace, audit, in_namespace, wait_for};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use kube::ResourceExt;
-use kube::api::{
-    Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
-};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
@@ -351,45 +350,6 @@ async fn told_to_nobody(namespace: &TestNamespace, secrets: &[&str]) {
     }
 }
 
-/// Kinds of another project, which the test brings and takes away; none on a cluster that is not ours to change.
-fn definitions(variable: &str) -> Option<String> {
-    let path = std::env::var(variable).ok().filter(|path| !path.is_empty());
-    if path.is_none() {
-        eprintln!("skipped: this cluster's kinds are not ours to add and remove");
-    }
-    path
-}
-
-fn objects(namespace: &TestNamespace, group: &str, kind: &str) -> Api<DynamicObject> {
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, "v1", kind));
-    Api::namespaced_with(namespace.client.clone(), &namespace.name, &resource)
-}
-
-async fn until(
-    api: &Api<DynamicObject>,
-    name: &str,
-    what: &str,
-    holds: impl Fn(&DynamicObject) -> bool,
-) -> DynamicObject {
-    wait_for(what, || async {
-        match api.get_opt(name).await {
-            Ok(Some(object)) if holds(&object) => Found::Yes(object),
-            other => Found::NotYet(format!("{other:?}")),
-        }
-    })
-    .await
-}
-
-async fn until_gone(api: &Api<DynamicObject>, name: &str) {
-    wait_for(&format!("{name} to go"), || async {
-        match api.get_opt(name).await {
-            Ok(None) => Found::Yes(()),
-            other => Found::NotYet(format!("{other:?}")),
-        }
-    })
-    .await;
-}
-
 fn condition(
     type_: &'static str,
     status: &'static str,
@@ -408,19 +368,19 @@ fn condition(
 #[tokio::test]
 #[ignore = "needs a cluster: make e2e"]
 async fn a_certificate_is_asked_of_cert_manager_and_nothing_serves_before_it_comes() {
-    let Some(definitions) = definitions("PARLANCE_CERT_MANAGER_CRDS") else {
+    let Some(definitions) = Definitions::of("PARLANCE_CERT_MANAGER_CRDS") else {
         return;
     };
-    kubectl(&["delete", "--ignore-not-found", "--filename", &definitions]).await;
-    let file = definitions.clone();
+    definitions.take_away().await;
+    let kinds = definitions.clone();
     in_namespace(|namespace| async move {
         let tls = json!({ "endpoint": { "tls": { "certManagerIssuerRef": { "name": "ours" } }, "ingress": { "host": "a.example.com" } } });
         namespace.apply(&service("issued", tls)).await;
         let missing = condition("Ready", "False", "CertManagerUnavailable");
         namespace.until::<TranscriptionService>("issued", "to say that cert-manager is missing", missing).await;
 
-        kubectl(&["apply", "--server-side", "--filename", &file]).await;
-        let certificates = objects(&namespace, "cert-manager.io", "Certificate");
+        kinds.bring().await;
+        let certificates = objects(&namespace, "cert-manager.io", "v1", "Certificate");
         let certificate = until(&certificates, "issued-tls", "the Certificate", |_| true).await;
         let spec = &certificate.data["spec"];
         assert_eq!(spec["issuerRef"]["name"], "ours");
@@ -457,17 +417,17 @@ async fn a_certificate_is_asked_of_cert_manager_and_nothing_serves_before_it_com
         until_gone(&certificates, "issued-tls").await;
     })
     .await;
-    kubectl(&["delete", "--ignore-not-found", "--filename", &definitions]).await;
+    definitions.take_away().await;
 }
 
 #[tokio::test]
 #[ignore = "needs a cluster: make e2e"]
 async fn routes_are_made_when_the_gateway_api_comes_and_put_back_when_they_are_edited() {
-    let Some(definitions) = definitions("PARLANCE_GATEWAY_CRDS") else {
+    let Some(definitions) = Definitions::of("PARLANCE_GATEWAY_CRDS") else {
         return;
     };
-    kubectl(&["delete", "--ignore-not-found", "--filename", &definitions]).await;
-    let file = definitions.clone();
+    definitions.take_away().await;
+    let kinds = definitions.clone();
     in_namespace(|namespace| async move {
         let object: TranscriptionService = serde_json::from_value(example("gateway.yaml").remove(0)).unwrap();
         namespace.apply(&object).await;
@@ -477,10 +437,10 @@ async fn routes_are_made_when_the_gateway_api_comes_and_put_back_when_they_are_e
         };
         namespace.until::<TranscriptionService>("gateway", "to serve and say what is missing", lacks).await;
 
-        kubectl(&["apply", "--server-side", "--filename", &file]).await;
+        kinds.bring().await;
         let (http, grpc) = (
-            objects(&namespace, "gateway.networking.k8s.io", "HTTPRoute"),
-            objects(&namespace, "gateway.networking.k8s.io", "GRPCRoute"),
+            objects(&namespace, "gateway.networking.k8s.io", "v1", "HTTPRoute"),
+            objects(&namespace, "gateway.networking.k8s.io", "v1", "GRPCRoute"),
         );
         let route = until(&http, "gateway", "the HTTPRoute", |_| true).await;
         assert_eq!(route.data["spec"]["hostnames"], json!(["speech.example.com"]));
@@ -525,7 +485,7 @@ async fn routes_are_made_when_the_gateway_api_comes_and_put_back_when_they_are_e
         until_gone(&http, "gateway").await;
     })
     .await;
-    kubectl(&["delete", "--ignore-not-found", "--filename", &definitions]).await;
+    definitions.take_away().await;
 }
 
 #[tokio::test]
@@ -575,29 +535,14 @@ async fn ingresses_and_a_network_policy_are_made_put_back_left_alone_at_rest_and
 async fn at_rest(namespace: &TestNamespace, name: &str) {
     let children = ["networkpolicies", "ingresses", "services", "deployments"];
     let writes = || {
-        let all = audit::writes(&namespace.name).unwrap_or_default().into_iter();
-        let ours = all.filter(|one| one.user.starts_with("system:serviceaccount:parlance-system:"));
-        ours.filter(|one| children.contains(&one.resource.as_str()))
-            .count()
+        let ours = audit::operators_writes(&namespace.name)?.into_iter();
+        let of_children = ours.filter(|one| children.contains(&one.resource.as_str()));
+        Some(of_children.count())
     };
-    if audit::writes(&namespace.name).is_none() {
-        eprintln!("no audit log on this cluster: PARLANCE_AUDIT_LOG is not set");
+    let Some(before) = writes() else {
         return;
-    }
-    assert_eq!(writes(), 5, "each child is written once, the Ingress twice");
-    for touch in 0..2 {
-        let reconciles = e2e::operator::reconciles(&namespace.client).await;
-        let touched = json!({ "metadata": { "annotations": { "e2e/touch": touch.to_string() } } });
-        namespace.merge::<TranscriptionService>(name, touched).await;
-        wait_for("the operator to have reconciled again", || async {
-            let now = e2e::operator::reconciles(&namespace.client).await;
-            if now > reconciles {
-                Found::Yes(())
-            } else {
-                Found::NotYet(format!("{now} reconciles"))
-            }
-        })
-        .await;
-    }
-    assert_eq!(writes(), 5, "the operator wrote at rest");
+    };
+    assert_eq!(before, 5, "each child is written once, the Ingress twice");
+    e2e::operator::look_again(namespace, name, 2).await;
+    assert_eq!(writes(), Some(5), "the operator wrote at rest");
 }

@@ -63,6 +63,12 @@ fn phase(wanted: ModelPhase) -> impl Fn(&ModelDeployment) -> Result<(), String> 
     }
 }
 
+/// How many Deployments there are.
+async fn deployments(namespace: &TestNamespace) -> usize {
+    let api = namespace.api::<Deployment>();
+    api.list(&ListParams::default()).await.unwrap().items.len()
+}
+
 async fn assert_transcribes(namespace: &TestNamespace, service: &str) {
     let forward = port_forward(namespace, service, 50051).await;
     let recording = clear_recordings().remove(0);
@@ -107,13 +113,7 @@ async fn a_good_model_is_evaluated_and_served_and_a_changed_threshold_evaluates_
             "{:?}",
             status(&lacking).message
         );
-        let none = namespace
-            .api::<Deployment>()
-            .list(&Default::default())
-            .await
-            .unwrap()
-            .items;
-        assert_eq!(none.len(), 0, "it is not served before");
+        assert_eq!(deployments(&namespace).await, 0, "it is not served before");
 
         samples(&namespace, "spoken", str::to_owned).await;
         let deployed = namespace
@@ -205,13 +205,7 @@ async fn a_model_that_fails_is_never_served_until_the_spec_lets_it() {
             })
             .await;
         assert_eq!(waiting.status.unwrap().replicas, 0);
-        let none = namespace
-            .api::<Deployment>()
-            .list(&Default::default())
-            .await
-            .unwrap()
-            .items;
-        assert_eq!(none.len(), 0, "nothing serves it");
+        assert_eq!(deployments(&namespace).await, 0, "nothing serves it");
 
         samples(&namespace, "spoken", str::to_owned).await;
         let change = json!({ "spec": { "evaluation": gate("spoken", 0.5) } });

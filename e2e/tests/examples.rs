@@ -8,8 +8,9 @@ use e2e::manifest::{example, has, ready, repository};
 use kube::ResourceExt;
 
 /// Those that need more than a cluster, and so are applied elsewhere: fake nodes in `gpu.rs` and `placement.rs`, servers in
-/// `sources.rs` and `tensors.rs`, Secrets in `endpoint.rs`, an image in `storage.rs`.
-const ELSEWHERE: [&str; 9] = [
+/// `sources.rs` and `tensors.rs`, Secrets in `endpoint.rs`, an image in `storage.rs`, a Job in `batch.rs`.
+const ELSEWHERE: [&str; 10] = [
+    "batch.yaml",
     "tls.yaml",
     "gpu.yaml",
     "gpu-claimed.yaml",

@@ -2,32 +2,14 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests may panic as tests do
 
-use crds::TranscriptionService;
-use e2e::manifest::{has, service};
-use e2e::nodes::{FakeNode, TAINT, claim, on_gpu};
-use e2e::{Found, TestNamespace, in_namespace, wait_for};
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, ListParams};
-use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
-async fn node_of(namespace: &TestNamespace, service: &str) -> String {
-    let pods = namespace.api::<Pod>();
-    wait_for(&format!("the scheduler to place {service}"), || async {
-        let found = pods
-            .list(&ListParams::default().labels(&format!("parlance.dev/name={service}")))
-            .await
-            .unwrap();
-        let nodes: Vec<String> = found
-            .iter()
-            .filter_map(|p| p.spec.as_ref()?.node_name.clone())
-            .collect();
-        match nodes.first() {
-            Some(node) => Found::Yes(node.clone()),
-            None => Found::NotYet(format!("{} pods, none placed", found.items.len())),
-        }
-    })
-    .await
-}
+use crds::TranscriptionService;
+use e2e::in_namespace;
+use e2e::manifest::{has, service};
+use e2e::nodes::{FakeNode, TAINT, claim, on_gpu, until_placed};
+use kube::api::DeleteParams;
+use serde_json::{Value, json};
 
 #[tokio::test]
 #[ignore = "needs a cluster: make e2e"]
@@ -47,7 +29,8 @@ async fn pods_go_to_nodes_with_the_wanted_gpu_and_spot_rule() {
         ];
         for (service, gpu, node) in expected {
             namespace.apply(&on_gpu(service, gpu)).await;
-            assert_eq!(&node_of(&namespace, service).await, node, "{service}");
+            let nodes = until_placed(&namespace, service, 1, None).await;
+            assert_eq!(nodes, BTreeSet::from([node.clone()]), "{service}");
         }
         let example: Vec<Value> = e2e::manifest::example("gpu.yaml");
         let mut example = example[0].clone();
@@ -68,7 +51,8 @@ async fn pods_go_to_nodes_with_the_wanted_gpu_and_spot_rule() {
             })
             .await;
         namespace.api::<TranscriptionService>().delete("never", &DeleteParams::default()).await.unwrap();
-        assert_eq!(node_of(&namespace, "on-gpu").await, t4.name);
+        let nodes = until_placed(&namespace, "on-gpu", 1, None).await;
+        assert_eq!(nodes, BTreeSet::from([t4.name.clone()]));
 
         for node in [t4, t4_spot, h100] {
             node.delete().await;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use crds::TranscriptionService;
 use e2e::manifest::{example, has, merge, service};
-use e2e::nodes::{FakeNode, TAINT, claim, on_gpu};
+use e2e::nodes::{FakeNode, TAINT, claim, node_of, on_gpu, pods, until_placed};
 use e2e::{Found, TestNamespace, in_namespace, wait_for};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
@@ -14,37 +14,6 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::api::resource::v1::{DeviceClass, ResourceSlice};
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
-
-/// The service's pods, those on their way out too: node and image.
-async fn pods(namespace: &TestNamespace, service: &str) -> Vec<(Option<String>, String)> {
-    let of = ListParams::default().labels(&format!("parlance.dev/name={service}"));
-    let pods = namespace.api::<Pod>().list(&of).await.unwrap();
-    pods.into_iter()
-        .filter_map(|pod| pod.spec)
-        .map(|spec| (spec.node_name.clone(), spec.containers[0].image.clone().unwrap()))
-        .collect()
-}
-
-/// Waits until so many pods of this image have a node, and there are no others.
-async fn until_placed(
-    namespace: &TestNamespace,
-    service: &str,
-    count: usize,
-    image: &str,
-) -> BTreeSet<String> {
-    wait_for(
-        &format!("{count} pods of {service} with {image} and a node each"),
-        || async {
-            let pods = pods(namespace, service).await;
-            let placed = pods.iter().filter(|(node, of)| node.is_some() && of == image);
-            match placed.count() == count && pods.len() == count {
-                true => Found::Yes(pods.into_iter().filter_map(|(node, _)| node).collect()),
-                false => Found::NotYet(format!("{pods:?}")),
-            }
-        },
-    )
-    .await
-}
 
 /// Waits for an Event about a rollout that holds these words.
 async fn until_told(namespace: &TestNamespace, words: &str) {
@@ -91,30 +60,30 @@ async fn a_rollout_takes_a_free_gpu_and_otherwise_its_own() {
         wanted.spec.serving.replicas = Some(2);
         wanted.spec.serving.image = Some("localhost/server:1".into());
         namespace.apply(&wanted).await;
-        until_placed(&namespace, "rolls", 2, "localhost/server:1").await;
+        until_placed(&namespace, "rolls", 2, Some("localhost/server:1")).await;
 
         // Both GPUs are held: no pod may wait for a third.
         with_image(&namespace, "rolls", "localhost/server:2").await;
-        until_placed(&namespace, "rolls", 2, "localhost/server:2").await;
+        until_placed(&namespace, "rolls", 2, Some("localhost/server:2")).await;
         until_told(&namespace, "no node that will do has 1 nvidia.com/gpu free").await;
         assert_eq!(surge(&namespace, "rolls").await, json!(0));
 
         namespace
             .merge::<TranscriptionService>("rolls", json!({ "spec": { "replicas": 1 } }))
             .await;
-        until_placed(&namespace, "rolls", 1, "localhost/server:2").await;
+        until_placed(&namespace, "rolls", 1, Some("localhost/server:2")).await;
         with_image(&namespace, "rolls", "localhost/server:3").await;
         until_told(&namespace, &format!("node {name} has 1 nvidia.com/gpu free")).await;
-        until_placed(&namespace, "rolls", 1, "localhost/server:3").await;
+        until_placed(&namespace, "rolls", 1, Some("localhost/server:3")).await;
         assert_eq!(surge(&namespace, "rolls").await, json!(1));
 
         // Another team takes the free GPU: the next rollout is decided anew.
         let mut other = on_gpu("other", json!({ "products": [product] }));
         other.spec.serving.image = Some("localhost/server:1".into());
         namespace.apply(&other).await;
-        until_placed(&namespace, "other", 1, "localhost/server:1").await;
+        until_placed(&namespace, "other", 1, Some("localhost/server:1")).await;
         with_image(&namespace, "rolls", "localhost/server:4").await;
-        until_placed(&namespace, "rolls", 1, "localhost/server:4").await;
+        until_placed(&namespace, "rolls", 1, Some("localhost/server:4")).await;
         assert_eq!(surge(&namespace, "rolls").await, json!(0));
 
         node.delete().await;
@@ -155,7 +124,7 @@ async fn memory_and_sharing_choose_the_node_and_a_requirement_that_none_meets_is
             let mut wanted = on_gpu(name, gpu);
             wanted.spec.serving.image = Some("localhost/server:1".into());
             namespace.apply(&wanted).await;
-            let nodes = until_placed(&namespace, name, 1, "localhost/server:1").await;
+            let nodes = until_placed(&namespace, name, 1, Some("localhost/server:1")).await;
             assert_eq!(nodes, BTreeSet::from([node.clone()]), "{name}");
         }
 
@@ -173,7 +142,7 @@ async fn memory_and_sharing_choose_the_node_and_a_requirement_that_none_meets_is
         namespace
             .apply::<TranscriptionService>(&serde_json::from_value(shared_example).unwrap())
             .await;
-        let nodes = until_placed(&namespace, "on-shared-gpu", 2, "localhost/server:1").await;
+        let nodes = until_placed(&namespace, "on-shared-gpu", 2, Some("localhost/server:1")).await;
         assert_eq!(nodes, BTreeSet::from([shared.name.clone()]));
 
         namespace
@@ -234,9 +203,9 @@ async fn pods_are_spread_over_zones_within_their_affinity() {
             }),
         );
         namespace.apply(&wanted).await;
-        until_placed(&namespace, "spread", 4, "localhost/server:1").await;
+        until_placed(&namespace, "spread", 4, Some("localhost/server:1")).await;
         let placed = pods(&namespace, "spread").await;
-        let in_b = placed.iter().filter(|(node, _)| node.as_deref() == Some(&nodes[2].name)).count();
+        let in_b = placed.iter().filter(|pod| node_of(pod) == Some(&nodes[2].name)).count();
         assert_eq!(in_b, 2, "{placed:?}");
         let of_team = ListParams::default().labels("team=speech,parlance.dev/name=spread");
         assert_eq!(namespace.api::<Pod>().list(&of_team).await.unwrap().items.len(), 4);
@@ -277,7 +246,7 @@ async fn pods_claim_devices_and_wait_when_none_is_left() {
         );
         wanted["spec"]["model"] = json!({ "source": { "persistentVolumeClaim": { "claimName": "weights" } } });
         namespace.apply::<TranscriptionService>(&serde_json::from_value(wanted).unwrap()).await;
-        let nodes = until_placed(&namespace, "on-claimed-gpu", 2, "localhost/server:1").await;
+        let nodes = until_placed(&namespace, "on-claimed-gpu", 2, Some("localhost/server:1")).await;
         assert_eq!(nodes, BTreeSet::from([name.clone()]));
 
         let mut more = on_gpu("more", json!({ "deviceClassName": driver }));

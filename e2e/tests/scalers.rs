@@ -3,68 +3,15 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests may panic as tests do
 
-use std::process::Command;
-
 use crds::TranscriptionService;
+use e2e::kinds::{Definitions, objects, until, until_gone};
 use e2e::manifest::{has, ready, service};
-use e2e::{Found, TestNamespace, in_namespace, wait_for};
+use e2e::{TestNamespace, in_namespace};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::ResourceExt;
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
-
-/// Kinds of another project, which the test brings and takes away; none on a cluster that is not ours to change.
-fn definitions(variable: &str) -> Option<String> {
-    let path = std::env::var(variable).ok().filter(|path| !path.is_empty());
-    if path.is_none() {
-        eprintln!("skipped: this cluster's kinds are not ours to add and remove");
-    }
-    path
-}
-
-fn kubectl(arguments: &[&str]) {
-    let status = Command::new("kubectl").args(arguments).status().unwrap();
-    assert!(status.success(), "kubectl {arguments:?}");
-}
-
-fn take_away(definitions: &str) {
-    kubectl(&["delete", "--ignore-not-found", "--filename", definitions]);
-}
-
-fn bring(definitions: &str) {
-    kubectl(&["apply", "--server-side", "--filename", definitions]);
-}
-
-/// The objects of a kind, all of which are called `scaled` here.
-fn objects(namespace: &TestNamespace, group: &str, version: &str, kind: &str) -> Api<DynamicObject> {
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-    Api::namespaced_with(namespace.client.clone(), &namespace.name, &resource)
-}
-
-async fn until(
-    api: &Api<DynamicObject>,
-    what: &str,
-    holds: impl Fn(&DynamicObject) -> bool,
-) -> DynamicObject {
-    wait_for(what, || async {
-        match api.get_opt("scaled").await {
-            Ok(Some(object)) if holds(&object) => Found::Yes(object),
-            other => Found::NotYet(format!("{other:?}")),
-        }
-    })
-    .await
-}
-
-async fn until_gone(api: &Api<DynamicObject>) {
-    wait_for("it to go", || async {
-        match api.get_opt("scaled").await {
-            Ok(None) => Found::Yes(()),
-            other => Found::NotYet(format!("{other:?}")),
-        }
-    })
-    .await;
-}
 
 /// Waits until the service serves and is told to lack this.
 async fn until_lacks(namespace: &TestNamespace, status: &str, reason: &str) {
@@ -89,20 +36,20 @@ async fn edited_and_deleted_it_is_put_back(
     api.patch("scaled", &PatchParams::default(), &Patch::Merge(edit))
         .await
         .unwrap();
-    until(api, "the edit to be taken back", is_back).await;
+    until(api, "scaled", "the edit to be taken back", is_back).await;
     let old = api.get("scaled").await.unwrap().uid();
     api.delete("scaled", &DeleteParams::default()).await.unwrap();
-    until(api, "it to come back", |object| object.uid() != old).await;
+    until(api, "scaled", "it to come back", |object| object.uid() != old).await;
 }
 
 #[tokio::test]
 #[ignore = "needs a cluster: make e2e"]
 async fn a_scaled_object_is_taken_by_kedas_own_schema_and_hands_back() {
-    let Some(definitions) = definitions("PARLANCE_KEDA_CRDS") else {
+    let Some(definitions) = Definitions::of("PARLANCE_KEDA_CRDS") else {
         return;
     };
-    take_away(&definitions);
-    let file = definitions.clone();
+    definitions.take_away().await;
+    let kinds = definitions.clone();
     in_namespace(|namespace| async move {
         let autoscaling = json!({
             "minReplicas": 2, "maxReplicas": 3, "targetCPUUtilization": 900, "targetQueuedAudioSeconds": 600,
@@ -112,9 +59,9 @@ async fn a_scaled_object_is_taken_by_kedas_own_schema_and_hands_back() {
         namespace.apply(&service("scaled", json!({ "autoscaling": autoscaling }))).await;
         until_lacks(&namespace, "True", "AutoscalingUnavailable").await;
 
-        bring(&file);
+        kinds.bring().await;
         let api = objects(&namespace, "keda.sh", "v1alpha1", "ScaledObject");
-        let made = until(&api, "the ScaledObject", |_| true).await;
+        let made = until(&api, "scaled", "the ScaledObject", |_| true).await;
         let spec = &made.data["spec"];
         assert_eq!((&spec["maxReplicaCount"], &spec["pollingInterval"]), (&json!(3), &json!(15)));
         let types: Vec<&Value> = spec["triggers"].as_array().unwrap().iter().map(|one| &one["type"]).collect();
@@ -132,23 +79,23 @@ async fn a_scaled_object_is_taken_by_kedas_own_schema_and_hands_back() {
 
         let without = json!({ "spec": { "autoscaling": { "keda": null, "targetQueuedAudioSeconds": null } } });
         namespace.merge::<TranscriptionService>("scaled", without).await;
-        until_gone(&api).await;
+        until_gone(&api, "scaled").await;
         namespace.until::<HorizontalPodAutoscaler>("scaled", "to take over", |_| Ok(())).await;
         let deployment = namespace.api::<Deployment>().get("scaled").await.unwrap();
         assert_eq!(deployment.spec.unwrap().replicas, Some(2), "the pods stay");
     })
     .await;
-    take_away(&definitions);
+    definitions.take_away().await;
 }
 
 #[tokio::test]
 #[ignore = "needs a cluster: make e2e"]
 async fn a_vertical_autoscaler_is_taken_by_its_own_schema() {
-    let Some(definitions) = definitions("PARLANCE_VERTICAL_POD_AUTOSCALER_CRDS") else {
+    let Some(definitions) = Definitions::of("PARLANCE_VERTICAL_POD_AUTOSCALER_CRDS") else {
         return;
     };
-    take_away(&definitions);
-    let file = definitions.clone();
+    definitions.take_away().await;
+    let kinds = definitions.clone();
     in_namespace(|namespace| async move {
         let vertical = json!({
             "updateMode": "InPlaceOrRecreate", "controlledResources": ["memory"],
@@ -159,9 +106,9 @@ async fn a_vertical_autoscaler_is_taken_by_its_own_schema() {
             .await;
         until_lacks(&namespace, "True", "AutoscalingUnavailable").await;
 
-        bring(&file);
+        kinds.bring().await;
         let api = objects(&namespace, "autoscaling.k8s.io", "v1", "VerticalPodAutoscaler");
-        let made = until(&api, "the VerticalPodAutoscaler", |_| true).await;
+        let made = until(&api, "scaled", "the VerticalPodAutoscaler", |_| true).await;
         assert_eq!(
             made.data["spec"]["updatePolicy"]["updateMode"],
             "InPlaceOrRecreate"
@@ -180,8 +127,8 @@ async fn a_vertical_autoscaler_is_taken_by_its_own_schema() {
 
         let without = json!({ "spec": { "verticalPodAutoscaler": null } });
         namespace.merge::<TranscriptionService>("scaled", without).await;
-        until_gone(&api).await;
+        until_gone(&api, "scaled").await;
     })
     .await;
-    take_away(&definitions);
+    definitions.take_away().await;
 }

@@ -3,16 +3,14 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests may panic as tests do
 
-use std::collections::BTreeSet;
-
 use crds::model_deployment::ModelPhase;
 use crds::{ModelDeployment, TranscriptionService};
 use e2e::client::{clear_recordings, cluster_is_here, port_forward, transcribe};
 use e2e::manifest::{example, has, merge, model, ready, service};
-use e2e::nodes::{FakeNode, TAINT};
+use e2e::nodes::{FakeNode, TAINT, until_placed};
 use e2e::source::{FILES, Sources};
 use e2e::{Found, TestNamespace, in_namespace, wait_for};
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
@@ -127,34 +125,6 @@ async fn a_claim_grows_where_its_class_lets_it_and_it_is_told_where_not() {
     .await;
 }
 
-/// Nodes of the pods that serve, of which there must be so many.
-async fn nodes_of(namespace: &TestNamespace, name: &str, count: usize, image: &str) -> BTreeSet<String> {
-    let selector = format!("parlance.dev/name={name},app.kubernetes.io/component=server");
-    wait_for(
-        &format!("{count} placed pods of {name} with image {image}"),
-        || async {
-            let pods = namespace.api::<Pod>();
-            let found = pods.list(&ListParams::default().labels(&selector)).await.unwrap();
-            let placed: Vec<String> = found
-                .iter()
-                .filter(|pod| pod.metadata.deletion_timestamp.is_none())
-                .filter(|pod| {
-                    pod.spec
-                        .as_ref()
-                        .is_some_and(|spec| spec.containers[0].image.as_deref() == Some(image))
-                })
-                .filter_map(|pod| pod.spec.as_ref()?.node_name.clone())
-                .collect();
-            if placed.len() == count && found.items.len() == count {
-                Found::Yes(placed.into_iter().collect())
-            } else {
-                Found::NotYet(format!("{placed:?} of {} pods", found.items.len()))
-            }
-        },
-    )
-    .await
-}
-
 #[tokio::test]
 #[ignore = "needs a cluster: make e2e"]
 async fn pods_of_a_volume_for_one_node_stay_together_when_they_are_more_and_when_they_are_replaced() {
@@ -197,13 +167,13 @@ async fn pods_of_a_volume_for_one_node_stay_together_when_they_are_more_and_when
                 "placement": { "tolerations": [{ "key": TAINT, "operator": "Exists" }], "nodeSelector": { "type": "kwok" } }
             });
             namespace.apply(&service(claim, spec)).await;
-            let first = nodes_of(&namespace, claim, 2, "server:1").await;
+            let first = until_placed(&namespace, claim, 2, Some("server:1")).await;
             let change = json!({ "spec": { "replicas": 6 } });
             namespace.merge::<TranscriptionService>(claim, change).await;
-            let more = nodes_of(&namespace, claim, 6, "server:1").await;
+            let more = until_placed(&namespace, claim, 6, Some("server:1")).await;
             let change = json!({ "spec": { "image": "server:2" } });
             namespace.merge::<TranscriptionService>(claim, change).await;
-            let replaced = nodes_of(&namespace, claim, 6, "server:2").await;
+            let replaced = until_placed(&namespace, claim, 6, Some("server:2")).await;
             if together {
                 assert_eq!((first.len(), &more, &replaced), (1, &first, &first));
             } else {

@@ -5,6 +5,8 @@
 use crds::{ModelDeployment, TranscriptionService};
 use e2e::manifest::{example, merge};
 use e2e::{TestNamespace, in_namespace};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
@@ -24,6 +26,16 @@ async fn refusal(namespace: &TestNamespace, object: &Value) -> Option<String> {
             .map(drop),
         "ModelDeployment" => namespace
             .api::<ModelDeployment>()
+            .patch(name, &params, &patch)
+            .await
+            .map(drop),
+        "Job" => namespace
+            .api::<Job>()
+            .patch(name, &params, &patch)
+            .await
+            .map(drop),
+        "PersistentVolumeClaim" => namespace
+            .api::<PersistentVolumeClaim>()
             .patch(name, &params, &patch)
             .await
             .map(drop),
@@ -171,7 +183,7 @@ async fn good_objects_are_taken() {
             transcribing(json!({ "longForm": "Chunked", "chunkDuration": "10s", "initialPrompt": "a" })),
             transcribing(json!({ "vad": {}, "beamSize": 2, "compressionRatioThreshold": 0 })),
             transcribing(json!({ "vad": { "enabled": false }, "temperatures": [0], "beamSize": 2 })),
-            transcribing(json!({ "chunkSilence": "500ms", "channels": "Separate", "beamSize": 2, "patience": 10, "lengthPenalty": 0.5,
+            transcribing(json!({ "chunkSilence": "500ms", "encoderTail": "30s", "channels": "Separate", "beamSize": 2, "patience": 10, "lengthPenalty": 0.5,
                 "seed": 7, "suppressTokens": [], "suppressBlank": false, "maxInitialTimestamp": "30s", "maxNewTokens": 1,
                 "prependedPunctuation": "", "appendedPunctuation": ".,)" })),
             transcribing(json!({ "longForm": "Sequential", "hallucinationSilenceThreshold": "2s", "suppressTokens": [-1, 50257] })),
@@ -291,6 +303,7 @@ async fn bad_objects_are_refused_with_a_sentence() {
             (transcribing(json!({ "chunkSilence": "1s", "vad": { "enabled": false } })), "transcription.chunkSilence needs transcription.vad, and chunks"),
             (transcribing(json!({ "chunkSilence": "1s", "longForm": "Sequential" })), "transcription.chunkSilence needs transcription.vad, and chunks"),
             (transcribing(json!({ "chunkSilence": "499ms" })), "transcription.chunkSilence must be between 500ms and 30s"),
+            (transcribing(json!({ "encoderTail": "31s" })), "transcription.encoderTail must be 30s or less"),
             (transcribing(json!({ "hallucinationSilenceThreshold": "2s" })), "transcription.hallucinationSilenceThreshold needs longForm Sequential"),
             (transcribing(json!({ "maxInitialTimestamp": "31s" })), "transcription.maxInitialTimestamp must be at most 30s"),
             (transcribing(json!({ "lengthPenalty": 2 })), "spec.transcription.lengthPenalty"),

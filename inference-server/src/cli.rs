@@ -11,20 +11,24 @@ use crate::{
     model::{Dtype, Precision},
     pipeline::{self, Clip, Options},
     render::Format,
-    run,
-    telemetry::LogFormat,
-    traces, transcribe,
+    run, traces, transcribe,
     transcriber::Settings,
 };
 
 mod activation;
+mod batch;
+mod benchmark;
 mod evaluation;
+mod process;
 mod source;
 mod tls;
 mod transcription;
 
 use activation::ActivateArgs;
+use batch::BatchArgs;
+use benchmark::BenchArgs;
 use evaluation::EvaluateArgs;
+use process::{AddressArgs, LogArgs};
 use source::SourceArgs;
 use tls::TlsArgs;
 use transcription::TranscriptionArgs;
@@ -52,12 +56,16 @@ pub enum Command {
     Activate(Box<ActivateArgs>),
     /// Write the transcript of one audio file to standard output.
     Transcribe(Box<TranscribeArgs>),
+    /// Transcribe all recordings of a folder or a bucket by a running service: exit code 3 when some cannot be transcribed.
+    Batch(Box<BatchArgs>),
     /// Describe a model directory: architecture, languages, files, digest.
     Inspect(InspectArgs),
     /// Copy or download a model to a volume, or verify it in place.
     Fetch(Box<FetchArgs>),
     /// Try a model on recordings whose words are known, and tell its word error rate: exit code 3 when it is too high.
     Evaluate(Box<EvaluateArgs>),
+    /// Measure how fast a model is on this machine, with so many tokens a window whatever it says.
+    Bench(BenchArgs),
 }
 
 /// The flags of `serve`; each can also be given as `PARLANCE_<FLAG>`.
@@ -106,22 +114,8 @@ pub struct ServeArgs {
         help_heading = "Model"
     )]
     threads: usize,
-    /// Address of the gRPC port
-    #[arg(
-        long,
-        env = "PARLANCE_GRPC_ADDR",
-        default_value = "0.0.0.0:50051",
-        value_name = "ADDR"
-    )]
-    grpc_addr: SocketAddr,
-    /// Address of the HTTP port
-    #[arg(
-        long,
-        env = "PARLANCE_HTTP_ADDR",
-        default_value = "0.0.0.0:8080",
-        value_name = "ADDR"
-    )]
-    http_addr: SocketAddr,
+    #[command(flatten)]
+    addresses: AddressArgs,
     #[command(flatten)]
     tls: TlsArgs,
     #[command(flatten)]
@@ -173,24 +167,8 @@ pub struct ServeArgs {
     )]
     #[arg(value_parser = humantime::parse_duration, help_heading = "Bounds")]
     drain_timeout: Duration,
-    /// How log lines on standard error look
-    #[arg(
-        long,
-        env = "PARLANCE_LOG_FORMAT",
-        default_value = "text",
-        value_name = "FORMAT"
-    )]
-    #[arg(help_heading = "Logs")]
-    log_format: LogFormat,
-    /// A level (error, warn, info, debug, trace) or tracing directives
-    #[arg(
-        long,
-        env = "PARLANCE_LOG_LEVEL",
-        default_value = "info",
-        value_name = "LEVEL",
-        help_heading = "Logs"
-    )]
-    log_level: String,
+    #[command(flatten)]
+    logs: LogArgs,
     /// Where traces are sent by OTLP over gRPC, such as http://collector:4317 [default: OTEL_EXPORTER_OTLP_ENDPOINT's; none]
     #[arg(
         long,
@@ -297,8 +275,7 @@ impl ServeArgs {
             dtype,
             precision,
             threads,
-            grpc_addr,
-            http_addr,
+            addresses,
             tls,
             transcription,
             timeout,
@@ -308,10 +285,14 @@ impl ServeArgs {
             max_concurrent,
             queue_limit,
             drain_timeout,
-            log_format,
-            log_level,
+            logs,
             otlp_endpoint,
         } = self;
+        let AddressArgs { grpc_addr, http_addr } = addresses;
+        let LogArgs {
+            log_format,
+            log_level,
+        } = logs;
         Ok(run::Config {
             model: match (model, format) {
                 (Some(model), _) => model,

@@ -180,11 +180,9 @@ impl<'m> Decoder<'m> {
             match (&mut self.window, &mut sequence.state) {
                 (Window::Own(turns, memories), State::Own(cache)) => {
                     let request = Request {
-                        cache: std::mem::replace(cache, turns.whisper().cache()),
-                        memories: memories.clone(),
-                        tokens: tokens.to_vec(),
                         wanted: (0..tokens.len()).collect(),
                         watch: true,
+                        ..turn(turns, memories, cache, tokens)
                     };
                     for reply in turns.read(vec![request]).map_err(DecoderError::Engine)? {
                         *cache = reply.cache;
@@ -233,11 +231,8 @@ impl<'m> Decoder<'m> {
                         return Err(another());
                     };
                     requests.push(Request {
-                        cache: std::mem::replace(cache, turns.whisper().cache()),
-                        memories: memories.clone(),
-                        tokens: reading.tokens.to_vec(),
                         wanted: reading.tokens.len().checked_sub(1).into_iter().collect(),
-                        watch: false,
+                        ..turn(turns, memories, cache, reading.tokens)
                     });
                 }
                 let replies = turns.read(requests).map_err(DecoderError::Engine)?;
@@ -310,6 +305,17 @@ impl<'m> Decoder<'m> {
     fn no_speech_prob(&self, sequence: &Sequence) -> f32 {
         let score = no_speech_token(self.model).and_then(|token| sequence.scores.get(token as usize));
         score.map_or(0.0, |score| (score - rules::log_sum_exp(&sequence.scores)).exp())
+    }
+}
+
+/// A turn that reads tokens and wants no scores. It takes the cache of its sequence, which is empty until the reply brings it back.
+fn turn(turns: &Turns, memories: &Arc<Memories>, cache: &mut Cache, tokens: &[u32]) -> Request {
+    Request {
+        cache: std::mem::replace(cache, turns.whisper().cache()),
+        memories: memories.clone(),
+        tokens: tokens.to_vec(),
+        wanted: Vec::new(),
+        watch: false,
     }
 }
 

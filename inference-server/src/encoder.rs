@@ -62,3 +62,41 @@ fn run(exported: &Exported, features: &LogMel) -> TractResult<TValue> {
         states.ok_or_else(|| tract_onnx::prelude::TractError::msg("no output named last_hidden_state"))?;
     Ok(outputs.swap_remove(states))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{bundled, decoder::Decoder};
+
+    #[test]
+    fn what_comes_after_the_frames_of_a_window_is_not_heard() {
+        let model = Model::load(&bundled::find(bundled::DEFAULT).unwrap(), 2).unwrap();
+        let window = |rest: f32| LogMel {
+            bins: 80,
+            frames: 3000,
+            values: (0..80 * 3000)
+                .map(|i| {
+                    if i % 3000 < 802 {
+                        (i % 977) as f32 / 977.0
+                    } else {
+                        rest
+                    }
+                })
+                .collect(),
+        };
+        let width = model.config().sizes.width;
+        let scores = |rest: f32, frames: usize| {
+            let encoded = encode(&model, &window(rest).first(frames)).unwrap();
+            assert_eq!(encoded.values().unwrap().len(), frames / 2 * width);
+            let mut decoder = Decoder::new(&model, &encoded).unwrap();
+            decoder
+                .first(model.config().tokens.start)
+                .unwrap()
+                .scores()
+                .to_vec()
+        };
+        assert_eq!(scores(0.0, 802), scores(1.0, 802));
+        assert_ne!(scores(0.0, 1000), scores(1.0, 1000));
+        assert_ne!(scores(0.0, 802), scores(0.0, 3000));
+    }
+}

@@ -3,7 +3,7 @@
 //! Source: `openai/whisper`, `whisper/audio.py` (`log_mel_spectrogram`), and `WhisperFeatureExtractor` of transformers,
 //! which pads the samples with zeros to the full window first; the filters are `librosa.filters.mel` with Slaney's scale.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use realfft::{RealFftPlanner, RealToComplex};
 
@@ -22,10 +22,26 @@ const TOP: f64 = 8000.0;
 pub struct LogMel {
     /// Mel bins, 80 or 128.
     pub bins: usize,
-    /// Frames, 3000.
+    /// Frames, 3000, or fewer of a window that was cut off.
     pub frames: usize,
     /// `values[bin * frames + frame]`, about -1 to 1.5.
     pub values: Vec<f32>,
+}
+
+impl LogMel {
+    /// The first frames of the window, an even number of them, which the encoder halves; all where there are no more.
+    pub fn first(&self, frames: usize) -> Cow<'_, LogMel> {
+        let frames = frames.next_multiple_of(2).max(2);
+        if frames >= self.frames {
+            return Cow::Borrowed(self);
+        }
+        let rows = self.values.chunks(self.frames);
+        Cow::Owned(LogMel {
+            bins: self.bins,
+            frames,
+            values: rows.flat_map(|row| &row[..frames]).copied().collect(),
+        })
+    }
 }
 
 /// Computes [`LogMel`]s; made once a model, since filters, window and transform do not change.
@@ -215,6 +231,20 @@ mod tests {
             hop_length: 160,
             mel_bins,
         }
+    }
+
+    #[test]
+    fn the_first_frames_are_those_of_every_bin_and_an_even_number() {
+        let mel = LogMel {
+            bins: 2,
+            frames: 6,
+            values: (0..12).map(|i| i as f32).collect(),
+        };
+        let first = mel.first(3);
+        assert_eq!((first.bins, first.frames), (2, 4));
+        assert_eq!(first.values, [0.0, 1.0, 2.0, 3.0, 6.0, 7.0, 8.0, 9.0]);
+        assert_eq!(*mel.first(7), mel);
+        assert_eq!(mel.first(0).frames, 2, "an encoder of nothing has no positions");
     }
 
     #[test]

@@ -29,7 +29,7 @@ mod upload;
 /// Every path of the HTTP port.
 pub fn router(transcriber: Arc<Transcriber>) -> Router {
     let limit = DefaultBodyLimit::max(transcriber.settings().max_message_size);
-    Router::new()
+    let paths = Router::new()
         .route("/", get(page::index))
         .route("/page/{name}", get(page::part))
         .route(
@@ -44,12 +44,20 @@ pub fn router(transcriber: Arc<Transcriber>) -> Router {
         .route("/v1/realtime", get(realtime::open).connect(realtime::open))
         .route("/v1/models", get(models))
         .route("/v1/models/{name}", get(model))
-        .merge(common())
-        .fallback(async |uri: Uri| Failure::UnknownPath(uri.path().to_owned()).to_response(""))
-        .method_not_allowed_fallback(async |uri: Uri| {
-            Failure::WrongMethod(uri.path().to_owned()).to_response("")
+        .merge(common());
+    refusing_the_rest(paths, |failure| failure.to_response("")).with_state(transcriber)
+}
+
+/// The same paths; what is at none of them, or is asked with another method, is refused as `refuse` words it.
+pub(crate) fn refusing_the_rest<S>(paths: Router<S>, refuse: fn(&Failure) -> Response) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    paths
+        .fallback(async move |uri: Uri| refuse(&Failure::UnknownPath(uri.path().to_owned())))
+        .method_not_allowed_fallback(async move |uri: Uri| {
+            refuse(&Failure::WrongMethod(uri.path().to_owned()))
         })
-        .with_state(transcriber)
 }
 
 /// The paths that every model has, whatever it is.

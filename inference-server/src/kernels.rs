@@ -11,6 +11,7 @@ pub mod functions;
 pub mod layers;
 pub mod matrix;
 pub mod operators;
+pub mod peaks;
 pub mod pool;
 mod share;
 pub mod tile;

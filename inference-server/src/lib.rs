@@ -15,14 +15,19 @@
 //! `call` ends each request with a log line, its metrics and its span (`stages`, `traces`), `status` maps every failure to its
 //! codes. `run` starts and stops it all, `ports` and `tls` are the ways in; `cli` reads the command line.
 //!
+//! `batch` is a client: it has the recordings of a folder or a bucket transcribed by such a server.
+//!
 //! `activate` is another program in the same binary: it stands before the pods of a service that may have none.
 
 pub mod activate;
 pub mod admission;
 pub mod audio;
+pub mod batch;
+pub mod bench;
 pub mod bundled;
 pub mod calibration;
 pub mod call;
+mod cause;
 pub mod cli;
 pub mod decoder;
 pub mod desk;
@@ -43,6 +48,7 @@ pub mod ports;
 pub mod proto;
 pub mod render;
 pub mod run;
+pub mod s3;
 pub mod service;
 pub mod session;
 pub mod stages;

@@ -1,7 +1,7 @@
 //! A model directory in; a [`Model`] out: loaded, optimised, immutable, shared by `Arc`.
 //! Everything that a file says is read from it; nothing here is state of a request.
 
-use std::path::Path;
+use std::{path::Path, thread};
 
 use crate::{
     digest,
@@ -96,7 +96,14 @@ impl Model {
         };
         let machine = Machine::new(threads);
         let mut format = precision.format(machine.isa);
-        let engine = match own(&files.graphs, &config, machine, format)? {
+        // The digest is of every file, and is found while those that are needed are read.
+        let (own, facts) = thread::scope(|scope| {
+            let facts = scope.spawn(|| ModelFacts::of(dir, &config));
+            let own = own(&files.graphs, &config, machine, format);
+            (own, facts.join())
+        });
+        let facts = facts.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let engine = match own? {
             Ok(whisper) => Engine::Own(Turns::new(whisper)),
             Err(why) => {
                 tracing::info!(why, "the model's graphs are run as they were exported");
@@ -109,7 +116,6 @@ impl Model {
             tracing::warn!(%asked, %precision, "this machine or this export cannot be computed in the precision asked for");
         }
         let extractor = MelExtractor::new(&config.features);
-        let facts = ModelFacts::of(dir, &config)?;
         Ok(Model {
             facts,
             config,
@@ -151,6 +157,11 @@ impl Model {
         &self.config
     }
 
+    /// Whether the encoder takes less than a window.
+    pub(crate) fn hears_parts(&self) -> bool {
+        matches!(self.engine, Engine::Own(_))
+    }
+
     /// Windows of one recording that are decoded together: as many as what the decoder listens to has room for.
     pub(crate) fn windows_abreast(&self) -> usize {
         match &self.engine {
@@ -181,7 +192,7 @@ fn own(
 ) -> Result<Result<Whisper, String>, ModelError> {
     let onnx = tract_onnx::onnx();
     let read = |path: &Path, part| {
-        let read = proto::read(&onnx, path, part);
+        let read = proto::read_without_values(&onnx, path, part);
         read.map_err(|problem| ModelError::graph(path, problem))
     };
     let [(first, part), _] = graphs.decoders.parts();

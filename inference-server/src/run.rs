@@ -22,6 +22,8 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 use crate::{
     activate,
     admission::Admission,
+    batch::{self, BatchError},
+    bench::{self, BenchError},
     bundled::NotBundled,
     cli::Command,
     desk::{Desk, Served, Settings},
@@ -124,13 +126,18 @@ pub enum Error {
     Fetch(#[from] FetchError),
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    #[error(transparent)]
+    Bench(#[from] BenchError),
 }
 
 impl Error {
-    /// The exit code: 3 for a model that was evaluated and is not good enough (2 is a command line that cannot be read).
+    /// The exit code: 3 for what was done and is not good enough, a model or recordings (2 is a command line that cannot be read).
     pub fn exit_code(&self) -> u8 {
         match self {
             Error::Evaluate(EvaluateError::NotGoodEnough(_)) => 3,
+            Error::Batch(error) => error.exit_code(),
             _ => 1,
         }
     }
@@ -147,10 +154,16 @@ pub fn command(command: Command) -> Result<(), Error> {
             let (dir, dtype, format) = args.into_request();
             Ok(inspect::run(&dir, dtype, format, out)?)
         }
+        Command::Batch(args) => {
+            let (request, log_format, log_level) = args.into_request();
+            telemetry::init(log_format, &log_level)?;
+            Ok(batch::run(&request, out)?)
+        }
         Command::Evaluate(args) => {
             telemetry::init(LogFormat::Text, "info")?;
             Ok(evaluate::run(&args.into_request(), out)?)
         }
+        Command::Bench(args) => Ok(bench::run(&args.into_request(), io::stdin().lock(), out)?),
         Command::Fetch(args) => {
             telemetry::init(LogFormat::Text, "info")?;
             let fetch::Fetched {

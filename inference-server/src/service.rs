@@ -42,19 +42,24 @@ pub fn routes(
     .send_compressed(CompressionEncoding::Gzip);
     let gate = axum::middleware::from_fn_with_state(transcriber.clone(), gate::gate::<Model>);
     let gated = Routes::new(transcription).into_axum_router().layer(gate);
-    with_health_and_reflection(Routes::from(gated), health)
+    with_health_and_reflection(Routes::from(gated), FILE_DESCRIPTOR_SET, health)
 }
 
-/// The same routes, and the two services that need no model.
+/// The same routes, which `descriptors` describe, and the services that need no model. Reflection lists every service of the
+/// descriptors that it is given, so it is given those of what is served and no more.
 pub(crate) fn with_health_and_reflection(
     routes: Routes,
+    descriptors: &[u8],
     health: &HealthReporter,
 ) -> Result<Routes, tonic_reflection::server::Error> {
     let reflection = || {
         tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(descriptors)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET)
+            .include_reflection_service(false)
     };
     let health = HealthService::from_health_reporter(health.clone());
     Ok(routes

@@ -5,7 +5,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, Once, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -91,6 +91,12 @@ pub struct Tls {
     current: Mutex<Answers>,
     /// Of the contents that were tried last, or of why there were none.
     tried: Mutex<[u8; 32]>,
+}
+
+/// Whose ciphers clients of this program use where nobody says. Another part of it may have chosen already, which does as well.
+pub(crate) fn default_ciphers() {
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
 }
 
 impl Tls {

@@ -33,10 +33,9 @@ use opentelemetry_semantic_conventions::{
 
 use crate::{
     metrics::Api,
-    service,
+    proto::{inference::grpc_inference_service_server as inference, transcription_server as transcription},
     stages::Run,
     status::{Code, code_name},
-    tensors,
 };
 
 /// The name of the service where the environment gives it none.
@@ -209,9 +208,9 @@ fn described(api: Api) -> (String, Vec<KeyValue>) {
     };
     match api {
         Api::Transcribe | Api::StreamingTranscribe | Api::DetectLanguage => {
-            rpc(service::SERVICE_NAME, api.name())
+            rpc(transcription::SERVICE_NAME, api.name())
         }
-        Api::ModelInfer => rpc(tensors::SERVICE_NAME, api.name()),
+        Api::ModelInfer => rpc(inference::SERVICE_NAME, api.name()),
         Api::HttpInfer => http("POST", "/v2/models/{name}/infer"),
         Api::HttpTranscriptions => http("POST", "/v1/audio/transcriptions"),
         Api::HttpTranslations => http("POST", "/v1/audio/translations"),

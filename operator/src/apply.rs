@@ -4,12 +4,12 @@
 //! changed. An object that is as wanted is not written, and one that belongs to something else is never touched. What was found
 //! may be a moment old, so whatever is to be written is read again first. What a child should be is not decided here.
 
+mod error;
 mod holder;
 
 use std::fmt::Debug;
 use std::marker::PhantomData;
 
-use crds::condition::Reason;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::Job;
@@ -19,77 +19,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::drift::{self, applied_hash, as_json, was_applied_as};
-use crate::health::Finding;
 use crate::metrics::Metrics;
 use crate::names::{APPLIED, HANDOVER_MANAGER, MANAGER, Owner};
 use crate::resources::{Applied, Live, Prepared, Resources};
+pub use error::{Error, explain, namespace_goes};
 use holder::foreign_holder;
-
-/// Why the children could not be made as they should be.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// An object of the wanted name is not ours to change.
-    #[error("{kind} {name} exists already and {holder}; delete or rename it, or choose another name")]
-    Conflict {
-        /// Kind of the object.
-        kind: String,
-        /// Its name.
-        name: String,
-        /// Whose it is.
-        holder: String,
-    },
-    /// A call failed.
-    #[error("failed to {action} {kind} {name}: {}", explain(.source))]
-    Api {
-        /// What was tried.
-        action: &'static str,
-        /// Kind of the object.
-        kind: String,
-        /// Its name.
-        name: String,
-        /// What the apiserver or the connection said.
-        #[source]
-        source: Box<kube::Error>,
-    },
-}
-
-impl From<&Error> for Finding {
-    fn from(error: &Error) -> Finding {
-        let reason = match error {
-            Error::Conflict { .. } => Reason::NameConflict,
-            Error::Api { .. } => Reason::ApplyFailed,
-        };
-        Finding::new(reason, error.to_string())
-    }
-}
-
-/// What an error of the client says to a person: the apiserver's own sentence where there is one.
-pub fn explain(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
-        other => other.to_string(),
-    }
-}
-
-/// Whether the namespace is being deleted: nothing can be made there any more, and all that is there goes by itself.
-pub fn namespace_goes(error: &kube::Error) -> bool {
-    let kube::Error::Api(status) = error else {
-        return false;
-    };
-    let causes = status
-        .details
-        .as_ref()
-        .map(|details| details.causes.as_slice())
-        .unwrap_or_default();
-    causes.iter().any(|cause| cause.reason == "NamespaceTerminating")
-}
-
-impl Error {
-    /// Whether the children could not be made because their namespace is being deleted.
-    pub fn namespace_goes(&self) -> bool {
-        matches!(self, Error::Api { source, .. } if namespace_goes(source))
-    }
-}
 
 /// One thing that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]

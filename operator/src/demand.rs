@@ -8,18 +8,16 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use serde::Deserialize;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::ask::{self, Client};
 use crate::children::Touched;
-use crate::names::{ADMIN_PORT, COMPONENT, Owner};
+use crate::health::pods;
+use crate::names::{ADMIN_PORT, COMPONENT, Component, Owner};
 
 /// How long the activator may wait with its answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,8 +29,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(20);
 /// How long it is asked while it says nothing: its object may be gone. Whoever looks after the object has it asked again.
 const GIVE_UP: Duration = Duration::from_secs(600);
-/// The most bytes that an answer may have.
-const LARGEST: usize = 4096;
 
 /// What an activator says of its requests.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
@@ -97,20 +93,11 @@ struct Answer {
 type Tell = Arc<dyn Fn(Touched) + Send + Sync>;
 
 /// The activators that are asked.
+#[derive(Default)]
 pub struct Demands {
-    client: Client<HttpConnector, Empty<&'static [u8]>>,
+    client: Client,
     asked: Mutex<HashMap<Owner, Asked>>,
     listeners: Mutex<Vec<Tell>>,
-}
-
-impl Default for Demands {
-    fn default() -> Self {
-        Demands {
-            client: Client::builder(TokioExecutor::new()).build_http(),
-            asked: Mutex::default(),
-            listeners: Mutex::default(),
-        }
-    }
 }
 
 impl Demands {
@@ -168,12 +155,7 @@ impl Demands {
 }
 
 /// Asks until there has been no answer for long.
-async fn ask(
-    client: Client<HttpConnector, Empty<&'static [u8]>>,
-    address: String,
-    answer: Arc<Mutex<Answer>>,
-    tell: impl Fn() + Send,
-) {
+async fn ask(client: Client, address: String, answer: Arc<Mutex<Answer>>, tell: impl Fn() + Send) {
     let mut known = None;
     let mut told_of_silence = false;
     loop {
@@ -216,47 +198,25 @@ async fn ask(
     }
 }
 
-async fn once(
-    client: &Client<HttpConnector, Empty<&'static [u8]>>,
-    address: &str,
-    known: Option<u64>,
-) -> Option<Demand> {
+async fn once(client: &Client, address: &str, known: Option<u64>) -> Option<Demand> {
     let since = known.map_or(String::new(), |version| {
         format!("?since={version}&wait={}", PATIENCE.as_secs())
     });
-    let uri = format!("http://{address}/demand{since}").parse().ok()?;
-    let answer = async {
-        let response = client.get(uri).await.ok()?;
-        let whole = Limited::new(response.into_body(), LARGEST).collect().await.ok()?;
-        serde_json::from_slice(&whole.to_bytes()).ok()
-    };
-    tokio::time::timeout(PATIENCE + ON_ITS_WAY, answer)
-        .await
-        .ok()
-        .flatten()
+    let path = format!("/demand{since}");
+    client.ask(address, &path, PATIENCE + ON_ITS_WAY).await
 }
 
 /// Where the newest activator that answers can be asked.
 fn address(pods: &[Pod]) -> Option<String> {
     let holds = |pod: &&Pod| {
         let component = pod.labels().get(COMPONENT).map(String::as_str);
-        component == Some("activator") && pod.metadata.deletion_timestamp.is_none() && is_ready(pod)
+        component == Some(Component::Activator.as_str()) && pods::is_ready(pod)
     };
     let newest = pods
         .iter()
         .filter(holds)
         .max_by_key(|pod| (pod.metadata.creation_timestamp.clone(), pod.name_any()))?;
-    let ip = newest.status.as_ref()?.pod_ip.as_deref()?;
-    Some(match ip.contains(':') {
-        true => format!("[{ip}]:{ADMIN_PORT}"),
-        false => format!("{ip}:{ADMIN_PORT}"),
-    })
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-    let mut conditions = conditions.into_iter().flatten();
-    conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    ask::address(newest, ADMIN_PORT)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -10,13 +10,10 @@ use std::time::{Duration, Instant};
 
 use crds::model::DownloadStatus;
 use futures::future::join_all;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
 use k8s_openapi::api::core::v1::Pod;
 use serde::Deserialize;
 
+use crate::ask::{self, Client};
 use crate::health::report::is_fetching;
 use crate::names::{MODEL_CONTAINER, Owner, PROGRESS_FLAG, PROGRESS_PORT};
 
@@ -24,8 +21,6 @@ use crate::names::{MODEL_CONTAINER, Owner, PROGRESS_FLAG, PROGRESS_PORT};
 pub const PERIOD: Duration = Duration::from_secs(10);
 /// The longest that an answer may take.
 const LONGEST: Duration = Duration::from_secs(2);
-/// The most bytes that an answer may have.
-const LARGEST: usize = 4096;
 /// The most pods that are asked: one downloads, the others wait for it.
 const MOST: usize = 8;
 
@@ -39,19 +34,10 @@ struct Answer {
 }
 
 /// The downloads that are asked for, and what was last heard of them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Downloads {
-    client: Client<HttpConnector, Empty<&'static [u8]>>,
+    client: Client,
     heard: Mutex<HashMap<Owner, (Instant, Option<DownloadStatus>)>>,
-}
-
-impl Default for Downloads {
-    fn default() -> Self {
-        Downloads {
-            client: Client::builder(TokioExecutor::new()).build_http(),
-            heard: Mutex::default(),
-        }
-    }
 }
 
 impl Downloads {
@@ -67,22 +53,16 @@ impl Downloads {
         {
             return known.clone();
         }
-        let answers = join_all(addresses.iter().take(MOST).map(|address| self.ask(address))).await;
-        let furthest = answers.into_iter().flatten().max_by_key(|answer| answer.bytes);
+        let asked = addresses.iter().take(MOST);
+        let answers = join_all(asked.map(|address| self.client.ask(address, "/progress", LONGEST))).await;
+        let furthest = answers
+            .into_iter()
+            .flatten()
+            .max_by_key(|answer: &Answer| answer.bytes);
         let status = furthest.map(status);
         self.heard()
             .insert(owner.clone(), (Instant::now(), status.clone()));
         status
-    }
-
-    async fn ask(&self, address: &str) -> Option<Answer> {
-        let uri = format!("http://{address}/progress").parse().ok()?;
-        let answer = async {
-            let response = self.client.get(uri).await.ok()?;
-            let whole = Limited::new(response.into_body(), LARGEST).collect().await.ok()?;
-            serde_json::from_slice(&whole.to_bytes()).ok()
-        };
-        tokio::time::timeout(LONGEST, answer).await.ok().flatten()
     }
 
     fn heard(&self) -> std::sync::MutexGuard<'_, HashMap<Owner, (Instant, Option<DownloadStatus>)>> {
@@ -105,12 +85,9 @@ fn answers(pod: &Pod) -> bool {
 /// Where the pods that bring a model can be asked.
 fn addresses(pods: &[Pod]) -> Vec<String> {
     let fetching = pods.iter().filter(|pod| is_fetching(pod) && answers(pod));
-    let ips = fetching.filter_map(|pod| pod.status.as_ref()?.pod_ip.as_deref());
-    ips.map(|ip| match ip.contains(':') {
-        true => format!("[{ip}]:{PROGRESS_PORT}"),
-        false => format!("{ip}:{PROGRESS_PORT}"),
-    })
-    .collect()
+    fetching
+        .filter_map(|pod| ask::address(pod, PROGRESS_PORT))
+        .collect()
 }
 
 fn status(answer: Answer) -> DownloadStatus {

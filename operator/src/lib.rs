@@ -30,6 +30,7 @@
 
 pub mod accepted;
 pub mod apply;
+pub mod ask;
 pub mod cert_manager;
 pub mod children;
 pub mod cli;

@@ -291,7 +291,7 @@ pub fn evaluation_job(model: &str, template_hash: &str) -> String {
 /// Folder on a ModelDeployment's volume for the model of a source: another one for another source, so that the volume holds the
 /// model that is served beside the one that is to take its place.
 pub fn model_folder(source: &str) -> String {
-    format!("{MODEL_FOLDER}-{}", &hash(source.as_bytes())[..16])
+    format!("{MODEL_FOLDER}-{}", short_hash(source))
 }
 
 /// Value of the label [`CLAIM`]: the claim's name, or a hash where the name is too long for a label.
@@ -301,6 +301,11 @@ pub fn claim_label(claim: &str) -> String {
     } else {
         hash(claim.as_bytes())[..32].into()
     }
+}
+
+/// The first digits of a text's hash: enough to tell apart what one object has had.
+pub fn short_hash(text: &str) -> String {
+    hash(text.as_bytes())[..16].into()
 }
 
 /// sha256 in lower-case hexadecimal digits.

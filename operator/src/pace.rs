@@ -31,7 +31,7 @@ pub fn again(
         (false, Some(_)) => downloads::PERIOD,
         (false, None) => AWAITED,
     };
-    let blind = autoscaler::look_again(&observed.children, now).map(|left| left + SECOND);
+    let blind = autoscaler::look_again(observed, now).map(|left| left + SECOND);
     Action::requeue(others.into_iter().chain(blind).fold(usual, Duration::min))
 }
 

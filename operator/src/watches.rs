@@ -158,9 +158,10 @@ pub fn watch_all(
     scope: Option<&str>,
     objects: &Objects,
 ) -> Vec<BoxFuture<'static, ()>> {
+    let all = watcher::Config::default;
     vec![
-        watch_models(context, scope, objects),
-        watch_claims(context, scope, objects),
+        watch_with(context, scope, objects, all(), slim, Objects::of_model),
+        watch_with(context, scope, objects, all(), slim_claim, Objects::of_claim),
         watch::<ServiceAccount>(context, scope, objects),
         watch::<Deployment>(context, scope, objects),
         watch::<Service>(context, scope, objects),
@@ -181,39 +182,36 @@ pub fn watch_all(
     ]
 }
 
-fn watch_models(context: &Arc<Context>, scope: Option<&str>, objects: &Objects) -> BoxFuture<'static, ()> {
-    let (all, of, to) = (watcher::Config::default(), objects.clone(), objects.clone());
-    let (touches, tell) = (
-        move |model: &ModelDeployment| of.of_model(model),
-        move |touched| to.tell(touched),
-    );
-    context
-        .children
-        .watch(&context.client, scope, all, slim, touches, tell)
-}
-
-fn watch_claims(context: &Arc<Context>, scope: Option<&str>, objects: &Objects) -> BoxFuture<'static, ()> {
-    let (all, of, to) = (watcher::Config::default(), objects.clone(), objects.clone());
-    let (touches, tell) = (
-        move |claim: &PersistentVolumeClaim| of.of_claim(claim),
-        move |touched| to.tell(touched),
-    );
-    context
-        .children
-        .watch(&context.client, scope, all, slim_claim, touches, tell)
-}
-
+/// Watches the children of a kind.
 fn watch<C>(context: &Arc<Context>, scope: Option<&str>, objects: &Objects) -> BoxFuture<'static, ()>
 where
     C: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     C: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
-    let (ours, objects) = (watcher::Config::default().labels(MANAGED), objects.clone());
-    let tell = move |touched| objects.tell(touched);
-    let touches = |child: &C| owner_of(child).into_iter().collect();
+    let ours = watcher::Config::default().labels(MANAGED);
+    let touches = |_: &Objects, child: &C| owner_of(child).into_iter().collect();
+    watch_with(context, scope, objects, ours, slim, touches)
+}
+
+/// Watches the objects of a kind that `which` picks, without what `slim` drops, and tells whom a change `touches`.
+fn watch_with<K>(
+    context: &Arc<Context>,
+    scope: Option<&str>,
+    objects: &Objects,
+    which: watcher::Config,
+    slim: fn(&mut K),
+    touches: fn(&Objects, &K) -> Vec<Touched>,
+) -> BoxFuture<'static, ()>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    K: Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let (of, to) = (objects.clone(), objects.clone());
+    let touches = move |changed: &K| touches(&of, changed);
+    let tell = move |touched| to.tell(touched);
     context
         .children
-        .watch(&context.client, scope, ours, slim, touches, tell)
+        .watch(&context.client, scope, which, slim, touches, tell)
 }
 
 /// Leaves out what nobody asks of claims that are others': only of our own it counts whether the operator once applied a field that is

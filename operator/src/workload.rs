@@ -11,6 +11,7 @@ pub mod endpoint;
 pub mod gpu;
 pub mod horizontal_pod_autoscaler;
 pub mod ingress;
+pub mod lifetime;
 pub mod network_policy;
 pub mod persistent_volume_claim;
 pub mod pod;
@@ -25,6 +26,7 @@ pub mod rollout;
 pub mod routes;
 pub mod scaled_object;
 pub mod scheduling;
+pub mod server_flags;
 pub mod service;
 pub mod service_account;
 pub mod settings;
@@ -32,7 +34,6 @@ pub mod vertical_pod_autoscaler;
 pub mod zero;
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use crds::autoscaling::{Autoscaling, VerticalPodAutoscaler};
 use crds::model::{ImageSource, ModelFormat, ModelSource};
@@ -51,6 +52,7 @@ use crate::resources::{Prepared, Resources};
 use endpoint::EndpointPlan;
 use remote::Remote;
 use rollout::Decision;
+use server_flags::ServerFlags;
 use settings::SpecError;
 
 /// Pods that serve a model, with every decision taken.
@@ -350,96 +352,6 @@ pub enum Budget {
     MinAvailable(IntOrString),
     /// So many may be away.
     MaxUnavailable(IntOrString),
-}
-
-/// Flags of `parlance-server serve`. Those that may be absent are left to the server then.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ServerFlags {
-    /// `--threads`
-    pub threads: u32,
-    /// `--precision`
-    pub precision: Option<&'static str>,
-    /// `--language`
-    pub language: String,
-    /// `--task`
-    pub task: &'static str,
-    /// `--chunk-duration`
-    pub chunk_duration: Duration,
-    /// `--chunk-overlap`
-    pub chunk_overlap: Duration,
-    /// `--timeout`
-    pub timeout: Duration,
-    /// `--max-audio-duration`
-    pub max_audio_duration: Duration,
-    /// `--max-concurrent`
-    pub max_concurrent: u32,
-    /// `--queue-limit`
-    pub queue_limit: u32,
-    /// `--long-form`
-    pub long_form: Option<&'static str>,
-    /// `--chunk-silence`
-    pub chunk_silence: Option<Duration>,
-    /// `--channels`
-    pub channels: Option<&'static str>,
-    /// `--vad` and the flags that begin so
-    pub vad: Option<VadFlags>,
-    /// `--word-timestamps`
-    pub word_timestamps: Option<bool>,
-    /// `--prepended-punctuation`
-    pub prepended_punctuation: Option<String>,
-    /// `--appended-punctuation`
-    pub appended_punctuation: Option<String>,
-    /// `--hallucination-silence-threshold`
-    pub hallucination_silence_threshold: Option<Duration>,
-    /// `--temperatures`; absent when empty
-    pub temperatures: Vec<f64>,
-    /// `--beam-size`
-    pub beam_size: Option<u32>,
-    /// `--patience`
-    pub patience: Option<f64>,
-    /// `--best-of`
-    pub best_of: Option<u32>,
-    /// `--length-penalty`
-    pub length_penalty: Option<f64>,
-    /// `--compression-ratio-threshold`
-    pub compression_ratio_threshold: Option<f64>,
-    /// `--logprob-threshold`
-    pub logprob_threshold: Option<f64>,
-    /// `--no-speech-threshold`
-    pub no_speech_threshold: Option<f64>,
-    /// `--seed`
-    pub seed: Option<i64>,
-    /// `--suppress-tokens`
-    pub suppress_tokens: Option<Vec<i32>>,
-    /// `--suppress-blank`
-    pub suppress_blank: Option<bool>,
-    /// `--max-initial-timestamp`
-    pub max_initial_timestamp: Option<Duration>,
-    /// `--max-new-tokens`
-    pub max_new_tokens: Option<u32>,
-    /// `--initial-prompt`
-    pub initial_prompt: Option<String>,
-    /// `--carry-initial-prompt`
-    pub carry_initial_prompt: Option<bool>,
-    /// `--hotwords`
-    pub hotwords: Option<String>,
-    /// `--condition-on-previous-text`
-    pub condition_on_previous_text: Option<bool>,
-}
-
-/// Flags of the voice activity detector.
-#[derive(Clone, Debug, PartialEq)]
-pub struct VadFlags {
-    /// `--vad`
-    pub enabled: bool,
-    /// `--vad-threshold`
-    pub threshold: Option<f64>,
-    /// `--vad-min-speech`
-    pub min_speech: Option<Duration>,
-    /// `--vad-min-silence`
-    pub min_silence: Option<Duration>,
-    /// `--vad-speech-pad`
-    pub speech_pad: Option<Duration>,
 }
 
 /// The children that serve a model.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::{
     Json, Router,
     extract::{Path, State},
-    http::{HeaderMap, StatusCode, Uri, header::CONTENT_TYPE},
+    http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -18,10 +18,10 @@ use tonic_health::server::HealthReporter;
 
 use super::{Activator, admin, forward};
 use crate::{
-    http::{card, named, page},
+    http::{card, named, page, refusing_the_rest},
     metrics::CONTENT_TYPE as OPENMETRICS,
+    proto::FILE_DESCRIPTOR_SET,
     service,
-    status::Failure,
 };
 
 /// Every service of the gRPC port.
@@ -35,12 +35,12 @@ pub(super) fn routes(
             .route(&path, post(forward::grpc))
             .with_state(activator.clone()),
     );
-    service::with_health_and_reflection(Routes::from(held), health)
+    service::with_health_and_reflection(Routes::from(held), FILE_DESCRIPTOR_SET, health)
 }
 
 /// Every path of the HTTP port.
 pub(super) fn router(activator: Arc<Activator>) -> Router {
-    Router::new()
+    let paths = Router::new()
         .route("/", get(page::index))
         .route("/page/{name}", get(page::part))
         .route("/v1/audio/transcriptions", post(forward::http))
@@ -50,12 +50,8 @@ pub(super) fn router(activator: Arc<Activator>) -> Router {
         .route("/v1/models/{name}", get(model))
         .route("/health/live", get(admin::live))
         .route("/health/ready", get(admin::ready))
-        .route("/metrics", get(scrape))
-        .fallback(async |uri: Uri| Failure::UnknownPath(uri.path().to_owned()).to_response(""))
-        .method_not_allowed_fallback(async |uri: Uri| {
-            Failure::WrongMethod(uri.path().to_owned()).to_response("")
-        })
-        .with_state(activator)
+        .route("/metrics", get(scrape));
+    refusing_the_rest(paths, |failure| failure.to_response("")).with_state(activator)
 }
 
 async fn models(State(activator): State<Arc<Activator>>, headers: HeaderMap) -> Response {

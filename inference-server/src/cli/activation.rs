@@ -4,11 +4,16 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use super::{at_least_one, keys, positive_duration, tls::TlsArgs};
-use crate::{activate::Config, run, telemetry::LogFormat};
+use super::{
+    at_least_one, keys, positive_duration,
+    process::{AddressArgs, LogArgs},
+    tls::TlsArgs,
+};
+use crate::{activate::Config, run};
 
 /// The flags of `activate`; each can also be given as `PARLANCE_<FLAG>`.
 #[derive(Debug, Args)]
+#[command(mut_arg("log_format", |arg| arg.help("How log lines look")))]
 pub struct ActivateArgs {
     /// DNS name whose addresses are those of the pods; of several, the first that has any counts
     #[arg(
@@ -41,22 +46,8 @@ pub struct ActivateArgs {
     /// Name under which the pods serve their model
     #[arg(long, env = "PARLANCE_MODEL_NAME", value_name = "NAME", help_heading = "Pods")]
     model_name: String,
-    /// Address of the gRPC port
-    #[arg(
-        long,
-        env = "PARLANCE_GRPC_ADDR",
-        default_value = "0.0.0.0:50051",
-        value_name = "ADDR"
-    )]
-    grpc_addr: SocketAddr,
-    /// Address of the HTTP port
-    #[arg(
-        long,
-        env = "PARLANCE_HTTP_ADDR",
-        default_value = "0.0.0.0:8080",
-        value_name = "ADDR"
-    )]
-    http_addr: SocketAddr,
+    #[command(flatten)]
+    addresses: AddressArgs,
     /// Address of the port for whoever decides on pods: /demand, /health/live, /health/ready, /metrics
     #[arg(
         long,
@@ -98,24 +89,8 @@ pub struct ActivateArgs {
         help_heading = "Bounds"
     )]
     drain_timeout: Duration,
-    /// How log lines look
-    #[arg(
-        long,
-        env = "PARLANCE_LOG_FORMAT",
-        default_value = "text",
-        value_name = "FORMAT"
-    )]
-    #[arg(help_heading = "Logs")]
-    log_format: LogFormat,
-    /// A level (error, warn, info, debug, trace) or tracing directives
-    #[arg(
-        long,
-        env = "PARLANCE_LOG_LEVEL",
-        default_value = "info",
-        value_name = "LEVEL",
-        help_heading = "Logs"
-    )]
-    log_level: String,
+    #[command(flatten)]
+    logs: LogArgs,
 }
 
 impl ActivateArgs {
@@ -126,17 +101,20 @@ impl ActivateArgs {
             upstream_grpc_port,
             upstream_http_port,
             model_name,
-            grpc_addr,
-            http_addr,
+            addresses,
             admin_addr,
             tls,
             api_keys_file,
             hold_limit,
             hold_timeout,
             drain_timeout,
+            logs,
+        } = self;
+        let AddressArgs { grpc_addr, http_addr } = addresses;
+        let LogArgs {
             log_format,
             log_level,
-        } = self;
+        } = logs;
         Ok(Config {
             upstream,
             upstream_grpc_port,

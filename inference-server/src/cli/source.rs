@@ -8,6 +8,7 @@ use reqwest::Url;
 use crate::{
     fetch::{HUB, Prefix, Remote, Repository, Secret, Source, address},
     model::Dtype,
+    s3::Bucket,
 };
 
 /// Where the model comes from.
@@ -68,7 +69,7 @@ struct Which {
     #[arg(long, value_name = "FILE")]
     http_file: Vec<String>,
     /// A folder of a bucket: BUCKET/PREFIX
-    #[arg(long, env = "PARLANCE_S3", value_name = "BUCKET/PREFIX", value_parser = Prefix::split)]
+    #[arg(long, env = "PARLANCE_S3", value_name = "BUCKET/PREFIX", value_parser = Bucket::split)]
     s3: Option<(String, String)>,
 }
 

@@ -3,7 +3,7 @@
 use clap::CommandFactory;
 
 use super::*;
-use crate::evaluate;
+use crate::{evaluate, telemetry::LogFormat};
 
 fn parse(line: &str) -> Result<Command, clap::Error> {
     Cli::try_parse_from(line.split_whitespace()).map(|cli| cli.command)
@@ -269,4 +269,73 @@ fn evaluate_reads_its_samples_and_refuses_a_threshold_that_is_none() {
             .unwrap_err()
             .contains("--samples")
     );
+}
+
+const BATCH: &str = "parlance-server batch --from /a --to s3://b/c --service http://calls:50051";
+
+fn batch(more: &str) -> Result<crate::batch::Request, String> {
+    match parse(&format!("{BATCH} {more}")) {
+        Ok(Command::Batch(args)) => Ok(args.into_request().0),
+        Ok(other) => panic!("{other:?}"),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[test]
+fn batch_has_the_defaults_that_are_documented() {
+    let request = batch("").unwrap();
+    assert_eq!(request.formats, [Format::Text]);
+    assert_eq!(request.extensions, crate::batch::EXTENSIONS);
+    assert_eq!((request.shard.index, request.shard.count), (0, 1));
+    assert_eq!((request.parallel, request.max_message_size), (4, 64 << 20));
+    assert_eq!(request.retry_for, Duration::from_secs(1800));
+    assert_eq!(request.drain_timeout, Duration::from_secs(25));
+    assert!(request.address.key.is_none() && request.asked.word_timestamps.is_none());
+}
+
+#[test]
+fn every_flag_of_batch_reaches_the_request() {
+    let request = batch(
+        "--format srt,json,srt --extensions .AMR,wav --parallel 2 --shards 3 --shard 2 --ca-file /ca --client-cert-file /cert \
+         --client-key-file /key --retry-for 1h --max-message-size 9 --language nl --task translate --word-timestamps \
+         --initial-prompt hello --hotwords zero --channels separate --s3-endpoint http://minio:9000 --s3-region eu \
+         --drain-timeout 0s",
+    );
+    let said = format!("{:?}", request.unwrap());
+    for part in [
+        "Folder(\"/a\")",
+        "Bucket(\"b\", \"c\")",
+        "host: Some(Domain(\"calls\"))",
+        "formats: [Srt, Json]",
+        "[\"amr\", \"wav\"]",
+        "parallel: 2",
+        "index: 2, count: 3",
+        "ca: Some(\"/ca\")",
+        "Some((\"/cert\", \"/key\"))",
+        "retry_for: 3600s",
+        "max_message_size: 9",
+        "Some(\"nl\")",
+        "Some(Translate)",
+        "word_timestamps: Some(true)",
+        "Some(\"hello\")",
+        "Some(\"zero\")",
+        "Some(Each)",
+        "Domain(\"minio\")",
+        "Some(\"eu\")",
+        "drain_timeout: 0ns",
+    ] {
+        assert!(said.contains(part), "{part} is missing in {said}");
+    }
+    for (wrong, said) in [
+        ("--format text", "txt, srt, vtt or json"),
+        ("--extensions txt", "what transcripts end in"),
+        ("--shards 0", "--shards"),
+        ("--parallel 0", "at least 1"),
+        ("--client-cert-file /c", "--client-key-file"),
+        ("--api-key-file /nowhere", "cannot be read"),
+        ("--s3-endpoint ftp://b", "https://"),
+    ] {
+        let error = batch(wrong).unwrap_err();
+        assert!(error.contains(said), "{wrong}: {error}");
+    }
 }

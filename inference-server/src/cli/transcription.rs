@@ -51,6 +51,11 @@ pub(super) struct TranscriptionArgs {
     #[arg(long, env = "PARLANCE_CHUNK_SILENCE", value_name = "TIME")]
     #[arg(value_parser = humantime::parse_duration)]
     chunk_silence: Option<Duration>,
+    /// So much silence after its audio is a part of a window that is not full, instead of all that it has room for: short clips take less
+    /// time; try whether the model says the same
+    #[arg(long, env = "PARLANCE_ENCODER_TAIL", value_name = "TIME")]
+    #[arg(value_parser = humantime::parse_duration)]
+    encoder_tail: Option<Duration>,
     /// Whether channels are mixed, or each is transcribed by itself: mixed or separate
     #[arg(
         long,
@@ -226,6 +231,7 @@ impl TranscriptionArgs {
             chunk_duration,
             chunk_overlap,
             chunk_silence,
+            encoder_tail,
             channels,
             vad,
             vad_threshold,
@@ -257,6 +263,7 @@ impl TranscriptionArgs {
             chunk_duration,
             chunk_overlap,
             chunk_silence,
+            encoder_tail,
             channels,
             vad: vad.then_some(speech),
             clips: Vec::new(),
@@ -308,6 +315,7 @@ impl DecodingArgs {
             suppress_blank,
             max_initial_timestamp,
             max_new_tokens,
+            min_new_tokens: 0,
         }
     }
 }

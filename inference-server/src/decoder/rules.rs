@@ -3,6 +3,7 @@
 //! Source: `openai/whisper`, `whisper/decoding.py`: `SuppressBlank`, `SuppressTokens`, `ApplyTimestampRules`, in this order.
 
 use crate::{
+    kernels::{functions, tile::Isa},
     model::TokenConfig,
     pipeline::{Decoding, SECONDS_PER_TIMESTAMP},
 };
@@ -13,6 +14,8 @@ pub struct Rules {
     suppress: Vec<u32>,
     begin_suppress: Vec<u32>,
     timestamps: Option<TimestampRules>,
+    /// Tokens before which the text does not end, and what ends it.
+    least: (usize, u32),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,12 +44,14 @@ impl Rules {
             suppress: config.suppress.clone(),
             begin_suppress: config.begin_suppress.clone(),
             timestamps,
+            least: (0, config.end),
         }
     }
 
     /// The same with what a request says of them: which tokens are suppressed, and when the first words begin at the latest.
     pub fn asked(mut self, config: &TokenConfig, how: &Decoding) -> Rules {
         self.suppress = how.suppressed(&config.suppress, config.end);
+        self.least.0 = how.min_new_tokens;
         if !how.suppress_blank {
             self.begin_suppress.clear();
         }
@@ -72,6 +77,12 @@ impl Rules {
             && rules.begin < scores.len()
         {
             rules.apply(scores, sampled);
+        }
+        let (least, end) = self.least;
+        if sampled.len() < least
+            && let Some(score) = scores.get_mut(end as usize)
+        {
+            *score = f32::NEG_INFINITY;
         }
     }
 }
@@ -104,11 +115,8 @@ impl TimestampRules {
             }
         }
         let timestamps = log_sum_exp(&scores[self.begin..]);
-        let text = scores[..self.begin]
-            .iter()
-            .copied()
-            .fold(f32::NEG_INFINITY, f32::max);
-        if timestamps > text {
+        let text = &scores[..self.begin];
+        if timestamps > text[functions::greatest(Isa::best(), text)] {
             mask(&mut scores[..self.begin]);
         }
     }
@@ -116,11 +124,7 @@ impl TimestampRules {
 
 /// `ln(sum(exp(scores)))`, minus infinity for none.
 pub(super) fn log_sum_exp(scores: &[f32]) -> f32 {
-    let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    if most == f32::NEG_INFINITY {
-        return most;
-    }
-    most + scores.iter().map(|s| (s - most).exp()).sum::<f32>().ln()
+    functions::log_sum_exp(Isa::best(), scores)
 }
 
 #[cfg(test)]

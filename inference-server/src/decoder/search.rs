@@ -6,7 +6,10 @@
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::{Decoder, DecoderError, Ready, Rules, Sequence, rules::log_sum_exp};
-use crate::pipeline::{Cancel, Decoding};
+use crate::{
+    kernels::{functions, tile::Isa},
+    pipeline::{Cancel, Decoding},
+};
 
 /// A sequence after the prompt.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -160,13 +163,7 @@ impl Walk<'_> {
 
 /// The token with the highest score, the first of equals.
 fn likeliest(scores: &[f32]) -> u32 {
-    let mut best = 0;
-    for (token, score) in scores.iter().enumerate() {
-        if *score > scores[best] {
-            best = token;
-        }
-    }
-    best as u32
+    functions::greatest(Isa::best(), scores) as u32
 }
 
 /// The probabilities from which a token is drawn at a temperature above 0: the soft-max of the scores divided by it, one a

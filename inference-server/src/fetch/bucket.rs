@@ -1,29 +1,26 @@
 //! A bucket that speaks S3 in; the list of a model's files under a prefix, and signed addresses for them, out. Downloads
 //! nothing itself: an object is downloaded as any other file is.
 
-use std::{collections::BTreeSet, env, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures::TryStreamExt;
-use object_store::{
-    BackoffConfig, ObjectMeta, ObjectStore, RetryConfig,
-    aws::{AmazonS3, AmazonS3Builder},
-    path::Path as Key,
-    signer::Signer,
-};
+use object_store::{ObjectMeta, ObjectStore, aws::AmazonS3, path::Path as Key, signer::Signer};
 use reqwest::{Method, Url};
 
 use super::{
     FetchError,
-    client::{Patience, Stop, root},
+    client::{Patience, Stop},
     listing::{Address, Listing, RemoteFile, is_inside, needed, shown},
 };
-use crate::{kind::ModelFormat, model::Dtype};
+use crate::{
+    cause::root,
+    kind::ModelFormat,
+    model::Dtype,
+    s3::{Bucket, Trouble, has_credentials},
+};
 
 /// How long a signature holds: a download that is still running when it ends goes on.
 const SIGNATURE: Duration = Duration::from_secs(900);
-
-/// The region of a server that knows none.
-const REGION: &str = "us-east-1";
 
 /// A model under a prefix. Keys come from the environment, as for every client of S3; without any, the bucket must be open
 /// to everybody.
@@ -42,16 +39,6 @@ pub struct Prefix {
 }
 
 impl Prefix {
-    /// `BUCKET` or `BUCKET/PREFIX`.
-    pub fn split(text: &str) -> Result<(String, String), String> {
-        let text = text.strip_prefix("s3://").unwrap_or(text);
-        let (bucket, prefix) = text.split_once('/').unwrap_or((text, ""));
-        if bucket.is_empty() {
-            return Err("write BUCKET/PREFIX".to_owned());
-        }
-        Ok((bucket.to_owned(), prefix.trim_matches('/').to_owned()))
-    }
-
     /// What is asked for, in one line without secrets.
     pub(super) fn asked_for(&self) -> String {
         let endpoint = self.endpoint.as_ref().map_or("amazon".to_owned(), shown);
@@ -117,41 +104,22 @@ impl Prefix {
     }
 
     fn store(&self, signs: bool, patience: &Patience) -> Result<AmazonS3, FetchError> {
-        let mut builder = AmazonS3Builder::from_env()
-            .with_bucket_name(&self.bucket)
-            .with_region(self.region())
-            .with_virtual_hosted_style_request(false)
-            .with_skip_signature(!signs)
-            .with_retry(RetryConfig {
-                backoff: BackoffConfig {
-                    init_backoff: patience.first_wait,
-                    max_backoff: patience.longest_wait,
-                    base: 2.0,
-                },
-                max_retries: patience.attempts.saturating_sub(1),
-                retry_timeout: Duration::from_secs(180),
-            });
-        if let Some(endpoint) = &self.endpoint {
-            builder = builder
-                .with_endpoint(endpoint.as_str().trim_end_matches('/'))
-                .with_allow_http(endpoint.scheme() == "http");
-        }
-        builder
-            .build()
-            .map_err(|e| FetchError::SourceUnreachable(format!("{} cannot be asked for: {e}", self.uri())))
+        let waits = (patience.first_wait, patience.longest_wait);
+        let client = self.held_by().client(signs, patience.attempts, waits);
+        client.map_err(|e| FetchError::SourceUnreachable(format!("{} cannot be asked for: {e}", self.uri())))
     }
 
-    fn region(&self) -> String {
-        let given = self.region.clone();
-        let given = given.or_else(|| env::var("AWS_REGION").ok());
-        given
-            .or_else(|| env::var("AWS_DEFAULT_REGION").ok())
-            .unwrap_or_else(|| REGION.to_owned())
+    fn held_by(&self) -> Bucket {
+        Bucket {
+            name: self.bucket.clone(),
+            endpoint: self.endpoint.clone(),
+            region: self.region.clone(),
+        }
     }
 
     /// Where an object is, for a bucket that is open to everybody and for messages.
     fn url(&self, key: &str) -> Result<Url, FetchError> {
-        let amazon = || Url::parse(&format!("https://s3.{}.amazonaws.com", self.region()));
+        let amazon = || Url::parse(&format!("https://s3.{}.amazonaws.com", self.held_by().region()));
         let base = self.endpoint.clone().map_or_else(amazon, Ok);
         let said = || FetchError::SourceUnreachable(format!("{} has no address", self.uri()));
         let mut url = base.map_err(|_| said())?;
@@ -163,19 +131,16 @@ impl Prefix {
         Ok(url)
     }
 
-    /// What it means that the list did not come. The crate keeps the answer in its words alone: a code, or else a status.
+    /// What it means that the list did not come.
     fn unlisted(&self, error: &object_store::Error) -> FetchError {
-        let (uri, said) = (self.uri(), error.to_string());
-        let between = |before: &str, after: &str| said.split(before).nth(1)?.split(after).next();
-        let status = between("status code: ", " ").unwrap_or_default();
-        let code = between("<Code>", "</Code>").unwrap_or(status);
-        match (code, status) {
-            ("NoSuchBucket", _) | (_, "404") => {
+        let uri = self.uri();
+        match Trouble::of(error) {
+            Trouble::Missing(code) => {
                 FetchError::SourceNotFound(format!("there is no bucket {} ({code})", self.bucket))
             }
-            (_, "401" | "403") => FetchError::AccessDenied(format!("{uri} refuses access ({code})")),
-            ("", _) => FetchError::SourceUnreachable(format!("{uri} cannot be reached: {}", root(error))),
-            _ => FetchError::SourceUnreachable(format!("{uri} cannot be listed ({code})")),
+            Trouble::Denied(code) => FetchError::AccessDenied(format!("{uri} refuses access ({code})")),
+            Trouble::Silent(why) => FetchError::SourceUnreachable(format!("{uri} cannot be reached: {why}")),
+            Trouble::Other(code) => FetchError::SourceUnreachable(format!("{uri} cannot be listed ({code})")),
         }
     }
 }
@@ -186,32 +151,9 @@ pub(super) async fn signed(store: &AmazonS3, key: &Key) -> Result<Url, Stop> {
     signed.map_err(|e| Stop::again(format!("{key} cannot be signed: {}", root(&e))))
 }
 
-/// Whether the environment says who asks: by keys, or by one of the ways of Amazon's own clusters.
-fn has_credentials() -> bool {
-    [
-        "AWS_ACCESS_KEY_ID",
-        "AWS_WEB_IDENTITY_TOKEN_FILE",
-        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    ]
-    .into_iter()
-    .any(|name| env::var_os(name).is_some_and(|value| !value.is_empty()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_bucket_and_a_prefix_are_told_apart() {
-        let split = |text| Prefix::split(text).unwrap();
-        assert_eq!(split("models"), ("models".to_owned(), String::new()));
-        assert_eq!(
-            split("s3://models/whisper/tiny/"),
-            ("models".to_owned(), "whisper/tiny".to_owned())
-        );
-        assert!(Prefix::split("/tiny").is_err());
-    }
 
     #[test]
     fn an_object_is_addressed_by_its_bucket_and_key() {

@@ -1,9 +1,6 @@
 //! Requests to a source, tried again as long as there is hope. Knows nothing of what is asked for.
 
-use std::{
-    sync::Once,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use backon::{ExponentialBuilder, Retryable};
 use reqwest::{
@@ -13,6 +10,7 @@ use reqwest::{
 };
 
 use super::{FetchError, listing::shown};
+use crate::{cause::root, tls::default_ciphers};
 
 /// How long and how often a source is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,9 +95,7 @@ pub(super) struct Asker {
 impl Asker {
     /// A client for downloads.
     pub(super) fn new(patience: Patience) -> Result<Asker, FetchError> {
-        static PROVIDER: Once = Once::new();
-        // Another part of the program may have chosen one already, which does as well.
-        PROVIDER.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+        default_ciphers();
         let client = Client::builder()
             .user_agent(concat!("parlance/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(patience.silence.min(Duration::from_secs(10)))
@@ -229,21 +225,6 @@ fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     let seconds = value.parse().ok().map(Duration::from_secs);
     seconds.or_else(|| httpdate::parse_http_date(value).ok()?.duration_since(now).ok())
-}
-
-/// The cause at the bottom, which is the one that a person can do something about.
-pub(super) fn root(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    // A `reqwest::Error` that is its own cause would quote its address.
-    match cause.downcast_ref::<reqwest::Error>() {
-        Some(own) if own.is_timeout() => "it is silent".to_owned(),
-        Some(own) if own.is_connect() => "no connection".to_owned(),
-        Some(_) => "the exchange failed".to_owned(),
-        None => cause.to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -20,11 +20,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     FetchError, bucket,
-    client::{Asker, Stop, answered, root, unanswered},
+    client::{Asker, Stop, answered, unanswered},
     listing::{Address, RemoteFile, shown},
     progress::Progress,
     space::Space,
 };
+use crate::cause::root;
 
 /// What all files of a download share.
 pub(super) struct Shared {

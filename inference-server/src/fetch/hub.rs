@@ -8,11 +8,11 @@ use serde::Deserialize;
 
 use super::{
     FetchError,
-    client::{Asker, Stop, answered, root, unanswered},
+    client::{Asker, Stop, answered, unanswered},
     listing::{Address, Listing, RemoteFile, is_inside, needed, shown},
     secret::Secret,
 };
-use crate::{kind::ModelFormat, model::Dtype};
+use crate::{cause::root, kind::ModelFormat, model::Dtype};
 
 /// The hub itself.
 pub const HUB: &str = "https://huggingface.co";

@@ -46,6 +46,19 @@ for_each_isa!(
     add, add_body, (row: &mut [f32], other: &[f32])
 );
 for_each_isa!(
+    /// Sums of products in eight bits as numbers: without `surplus`, times `scale` and their own of `scales`, plus `bias`.
+    rescale, rescale_body,
+    (sums: &[u32], surplus: &[i32], scale: f32, scales: &[f32], bias: Option<&[f32]>, out: &mut [f32])
+);
+for_each_isa!(
+    /// `ln(sum(e^x))` of a row, minus infinity for none.
+    log_sum_exp, log_sum_exp_body, (row: &[f32]) -> f32
+);
+for_each_isa!(
+    /// Where the greatest number of a row is, the first of equals; 0 for none.
+    greatest, greatest_body, (row: &[f32]) -> usize
+);
+for_each_isa!(
     /// Sum of the products.
     dot, dot_body, (a: &[f32], b: &[f32]) -> f32
 );
@@ -119,14 +132,7 @@ pub(super) fn bf16(x: f32) -> u32 {
 
 #[inline(always)]
 fn softmax_body(row: &mut [f32]) {
-    let mut most = [f32::NEG_INFINITY; LANES];
-    let (chunks, rest) = row.as_chunks::<LANES>();
-    for chunk in chunks {
-        for (most, &x) in most.iter_mut().zip(chunk) {
-            *most = if x > *most { x } else { *most };
-        }
-    }
-    let most = most.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max);
+    let most = most(row);
     let (mut sums, mut sum) = ([0f32; LANES], 0f32);
     let (chunks, rest) = row.as_chunks_mut::<LANES>();
     for chunk in chunks {
@@ -168,6 +174,52 @@ fn add_body(row: &mut [f32], other: &[f32]) {
     for (x, &y) in row.iter_mut().zip(other) {
         *x += y;
     }
+}
+
+#[inline(always)]
+fn rescale_body(
+    sums: &[u32],
+    surplus: &[i32],
+    scale: f32,
+    scales: &[f32],
+    bias: Option<&[f32]>,
+    out: &mut [f32],
+) {
+    let sums = sums.iter().zip(surplus).zip(scales);
+    for (out, ((&sum, &surplus), &own)) in out.iter_mut().zip(sums) {
+        *out = (sum as i32 - surplus) as f32 * (scale * own);
+    }
+    if let Some(bias) = bias {
+        add_body(out, bias);
+    }
+}
+
+#[inline(always)]
+fn log_sum_exp_body(row: &[f32]) -> f32 {
+    let most = most(row);
+    if most == f32::NEG_INFINITY {
+        return most;
+    }
+    most + sum(row, |x| exp(x - most)).ln()
+}
+
+#[inline(always)]
+fn greatest_body(row: &[f32]) -> usize {
+    let most = most(row);
+    row.iter().position(|&x| x == most).unwrap_or(0)
+}
+
+/// The greatest number, minus infinity for none.
+#[inline(always)]
+fn most(row: &[f32]) -> f32 {
+    let mut most = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = row.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (most, &x) in most.iter_mut().zip(chunk) {
+            *most = if x > *most { x } else { *most };
+        }
+    }
+    most.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max)
 }
 
 #[inline(always)]

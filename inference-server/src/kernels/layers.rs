@@ -165,7 +165,8 @@ impl Kernel for SelfAttention {
     }
 }
 
-/// Keys and values of all rows, in the order in which attention reads them; each output is one row.
+/// Keys and values of all rows, in the order in which attention reads them; each output is one row, which fewer rows than `positions`
+/// do not fill.
 pub struct Memorise {
     /// Of the keys.
     pub keys: Linear,
@@ -173,7 +174,7 @@ pub struct Memorise {
     pub values: Linear,
     /// The heads.
     pub heads: Heads,
-    /// Rows that come.
+    /// Most rows that come.
     pub positions: usize,
     /// For which it is ordered.
     pub isa: Isa,
@@ -197,13 +198,14 @@ impl Kernel for Memorise {
 
     fn run(&self, machine: &Machine, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> TractResult<()> {
         let stride = self.heads.all();
-        let mut made = vec![0.0; self.positions * stride];
+        let count = inputs[0].len() / self.keys.matrix.depth();
+        let mut made = vec![0.0; count * stride];
         for (i, linear) in [&self.keys, &self.values].into_iter().enumerate() {
             made.fill(0.0);
             linear.run(machine, &inputs[..1], &mut [&mut made])?;
             let rows = Rows {
                 values: &made,
-                count: self.positions,
+                count,
                 stride,
             };
             let order = if i == 0 { order_keys } else { order_values };

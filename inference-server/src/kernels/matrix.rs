@@ -4,10 +4,10 @@
 //! few or short enough here to be read where they lie. In eight bits each column has a scale, and each row gets one when it comes
 //! (Dettmers et al., "LLM.int8()", 2022, without their exception for great values).
 
-use std::borrow::Cow;
+use std::{borrow::Cow, mem::MaybeUninit};
 
 use super::{
-    functions::{add, gelu, quantise, round},
+    functions::{add, gelu, quantise, rescale, round},
     pool::Pool,
     share::Shared,
     tile::{Format, Isa},
@@ -310,51 +310,54 @@ impl<'a> Panels<'a> {
         let place = at + row * stride + first;
         // A panel that is not whole, and integers, go by way of a tile of their own.
         let aside = used < width || self.format == Format::Int8;
-        let mut own = [0u32; TILE];
+        let mut own = [const { MaybeUninit::<u32>::uninit() }; TILE];
         let (tile, tile_stride) = if aside {
-            (own.as_mut_ptr(), width)
+            (own.as_mut_ptr().cast::<u32>(), width)
         } else {
             (out.pointer(place, (count - 1) * stride + width).cast(), stride)
         };
-        if self.format != Format::Int8 {
+        // In eight bits the bias is added when sums become numbers.
+        let bias = finish.bias.filter(|_| self.format != Format::Int8);
+        if let Some(bias) = bias {
             for i in 0..count {
-                // Sound: a row of the tile, which is nobody else's.
-                let tile =
-                    unsafe { std::slice::from_raw_parts_mut(tile.add(i * tile_stride).cast::<f32>(), width) };
-                match finish.bias {
-                    Some(bias) => tile[..used].copy_from_slice(&bias[first..first + used]),
-                    None => tile.fill(0.0),
+                // Sound: a row of the tile, which is nobody else's; what is beyond its columns is zero.
+                unsafe {
+                    let row = tile.add(i * tile_stride).cast::<f32>();
+                    row.copy_from_nonoverlapping(bias[first..first + used].as_ptr(), used);
+                    row.add(used).write_bytes(0, width - used);
                 }
             }
         }
-        let depth = self.depth.div_ceil(self.format.per_word());
-        let panel = &self.words[first * depth..(first + width) * depth];
+        let all = self.depth.div_ceil(self.format.per_word());
+        let panel = &self.words[first * all..(first + width) * all];
         let mut from = 0;
-        while from < depth {
-            let depth = DEPTH.min(depth - from);
+        // Once at least: a product of nothing is written too.
+        loop {
+            let depth = DEPTH.min(all - from);
             let begin = row * rows.stride + from;
             let a = &rows.words[begin..begin + (count - 1) * rows.stride + depth];
             let b = &panel[from * width..(from + depth) * width];
             let (a, c) = ((a.as_ptr(), rows.stride), (tile, tile_stride));
+            let fresh = from == 0 && bias.is_none();
             // Sound: both slices were cut to what is read, and the tile has `count` rows of `width`.
-            unsafe { isa.tile(self.format, count, depth, a, b.as_ptr(), c) };
+            unsafe { isa.tile(self.format, (count, depth), a, b.as_ptr(), c, fresh) };
             from += depth;
+            if from >= all {
+                break;
+            }
         }
         for i in 0..count {
             let begin = (row + i) * stride + first;
             // Sound: this row of `out` is the task's own.
             let done = unsafe { out.part(at + begin, used) };
             if aside {
-                let sums = &own[i * width..i * width + used];
+                // Sound: the kernel wrote `count` rows of `width`.
+                let sums = unsafe { std::slice::from_raw_parts(tile.add(i * width), used) };
                 if self.format == Format::Int8 {
-                    let scale = rows.scales[row + i];
-                    for (j, (done, &sum)) in done.iter_mut().zip(sums).enumerate() {
-                        let whole = sum as i32 - self.surplus[first + j];
-                        *done = whole as f32 * (scale * self.scales[first + j]);
-                    }
-                    if let Some(bias) = finish.bias {
-                        add(isa, done, &bias[first..first + used]);
-                    }
+                    let columns = first..first + used;
+                    let bias = finish.bias.map(|bias| &bias[columns.clone()]);
+                    let (surplus, scales) = (&self.surplus[columns.clone()], &self.scales[columns]);
+                    rescale(isa, sums, surplus, rows.scales[row + i], scales, bias, done);
                 } else {
                     done.iter_mut()
                         .zip(sums)

@@ -22,7 +22,7 @@ impl Machine {
     /// This machine, with so many threads.
     pub fn new(threads: usize) -> Machine {
         Machine {
-            isa: Isa::all()[0],
+            isa: Isa::best(),
             pool: Arc::new(Pool::new(threads)),
         }
     }

@@ -176,6 +176,21 @@ proptest! {
             functions::add_times(isa, &mut out, 2.5, &weight);
             functions::add(isa, &mut out, &bias);
             close(&out, &(0..count).map(|i| x[i] + 2.5 * weight[i] + bias[i]).collect::<Vec<_>>(), 1e-5)?;
+            let all = x.iter().map(|x| f64::from(*x).exp()).sum::<f64>().ln() as f32;
+            close(&[functions::log_sum_exp(isa, &x)], &[all], 1e-5)?;
+            prop_assert_eq!(functions::log_sum_exp(isa, &[f32::NEG_INFINITY; 20]), f32::NEG_INFINITY);
+            let most = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            prop_assert_eq!(Some(functions::greatest(isa, &x)), x.iter().position(|x| *x == most));
+            let twice = [x.clone(), x.clone()].concat();
+            prop_assert!(functions::greatest(isa, &twice) < count, "the first of equals");
+            let sums: Vec<i32> = x.iter().map(|x| (x * 1e5) as i32).collect();
+            let surplus: Vec<i32> = weight.iter().map(|x| (x * 1e4) as i32).collect();
+            let whole: Vec<f32> = (0..count).map(|i| (sums[i] - surplus[i]) as f32 * (0.01 * weight[i])).collect();
+            let words: Vec<u32> = sums.iter().map(|sum| *sum as u32).collect();
+            functions::rescale(isa, &words, &surplus, 0.01, &weight, None, &mut out);
+            close(&out, &whole, 1e-6)?;
+            functions::rescale(isa, &words, &surplus, 0.01, &weight, Some(&bias), &mut out);
+            close(&out, &(0..count).map(|i| whole[i] + bias[i]).collect::<Vec<_>>(), 1e-5)?;
         }
     }
 

@@ -60,6 +60,11 @@ impl Isa {
         all
     }
 
+    /// The best instruction set of this machine.
+    pub fn best() -> Isa {
+        Isa::all().swap_remove(0)
+    }
+
     /// Columns of a panel.
     pub fn panel(self) -> usize {
         match self {
@@ -108,8 +113,8 @@ impl Isa {
         }
     }
 
-    /// Adds to a tile of `c` the product of `rows` rows of `a` and a panel `b`, both in words of a format. In eight bits the sums
-    /// are integers of 32 bits.
+    /// Adds to a tile of `c` the product of `rows` rows of `a` and a panel `b`, both in words of a format; a `fresh` tile is written, whatever
+    /// it holds. In eight bits the sums are integers of 32 bits.
     ///
     /// # Safety
     /// The machine [takes](Isa::takes) the format. `1 <= rows <= self.rows()`; row `i` of `a` is `depth` words at `a + i * a_stride`;
@@ -118,16 +123,16 @@ impl Isa {
     pub unsafe fn tile(
         self,
         format: Format,
-        rows: usize,
-        depth: usize,
+        (rows, depth): (usize, usize),
         a: (*const u32, usize),
         b: *const u32,
         c: (*mut u32, usize),
+        fresh: bool,
     ) {
         macro_rules! choose {
             ($kernel:ident, $($rows:literal),*) => {
                 match rows {
-                    $($rows => unsafe { $kernel::<$rows>(depth, a, b, c) },)*
+                    $($rows => unsafe { $kernel::<$rows>(depth, a, b, c, fresh) },)*
                     _ => unreachable!("a tile of {rows} rows"),
                 }
             };
@@ -165,12 +170,15 @@ macro_rules! kernel {
             (a, a_stride): (*const u32, usize),
             b: *const u32,
             (c, c_stride): (*mut u32, usize),
+            fresh: bool,
         ) {
             unsafe {
                 let mut sums = [[$zero; 2]; R];
-                for r in 0..R {
-                    for v in 0..2 {
-                        sums[r][v] = $load(c.add(r * c_stride + v * $lanes).cast());
+                if !fresh {
+                    for r in 0..R {
+                        for v in 0..2 {
+                            sums[r][v] = $load(c.add(r * c_stride + v * $lanes).cast());
+                        }
                     }
                 }
                 for k in 0..depth {
@@ -281,12 +289,15 @@ macro_rules! plain {
             (a, a_stride): (*const u32, usize),
             b: *const u32,
             (c, c_stride): (*mut u32, usize),
+            fresh: bool,
         ) {
             unsafe {
                 for r in 0..R {
                     let out = std::slice::from_raw_parts_mut(c.add(r * c_stride).cast::<$sum>(), $panel);
                     let mut sums = [<$sum>::default(); $panel];
-                    sums.copy_from_slice(out);
+                    if !fresh {
+                        sums.copy_from_slice(out);
+                    }
                     for k in 0..depth {
                         let x = *a.add(r * a_stride + k);
                         for (j, sum) in sums.iter_mut().enumerate() {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tract_onnx::prelude::{TDim, Tensor, TractResult};
 
 use super::{
-    attention::{Group, Heads, Memory, look_back},
+    attention::{Group, Heads, Memory, look_back, sizes},
     cache::Cache,
     operators::{Kernel, Machine},
     share::Shared,
@@ -20,7 +20,7 @@ use super::{
 pub struct Memories {
     /// Number of positions.
     pub positions: usize,
-    /// For each layer what `Memorise` made of it.
+    /// For each layer what `Memorise` made of it, and what it did not fill after that.
     pub layers: Vec<[Arc<Tensor>; 2]>,
 }
 
@@ -125,14 +125,10 @@ impl Kernel for CrossAttention {
             let [keys, values] = &memories.layers[self.layer];
             let (keys, values) = (keys.try_as_plain_ram()?, values.try_as_plain_ram()?);
             let (keys, values) = (keys.as_slice()?, values.as_slice()?);
-            let memory = Memory::of(
-                machine.isa,
-                self.format,
-                self.heads,
-                memories.positions,
-                keys,
-                values,
-            );
+            let (isa, format, positions) = (machine.isa, self.format, memories.positions);
+            let (of_keys, of_values) = sizes(isa, format, self.heads, positions);
+            let (keys, values) = (&keys[..of_keys], &values[..of_values]);
+            let memory = Memory::of(isa, format, self.heads, positions, keys, values);
             groups.push(Group {
                 from,
                 count: *count,

@@ -14,6 +14,10 @@ use tract_onnx::{
 
 use super::config::file_name;
 
+mod left;
+
+pub(crate) use left::Left;
+
 /// Which graph of a file is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
@@ -31,7 +35,25 @@ const SWITCH: &str = "use_cache_branch";
 /// Reads one graph of a file, and makes sure that its operators and its weights' files are at hand.
 pub(crate) fn read(onnx: &Onnx, path: &Path, part: Part) -> Result<ModelProto, String> {
     let read = onnx.proto_model_for_path(path);
-    let mut model = read.map_err(|error| super::graph::one_line(&error))?;
+    one(
+        onnx,
+        path,
+        part,
+        read.map_err(|error| super::graph::one_line(&error))?,
+    )
+}
+
+/// The same, with the values of its tensors left in the file.
+pub(crate) fn read_without_values(
+    onnx: &Onnx,
+    path: &Path,
+    part: Part,
+) -> Result<(ModelProto, Left), String> {
+    let (model, left) = Left::read(path).map_err(|error| error.to_string())?;
+    Ok((one(onnx, path, part, model)?, left))
+}
+
+fn one(onnx: &Onnx, path: &Path, part: Part, mut model: ModelProto) -> Result<ModelProto, String> {
     let graph = model.graph.take().ok_or("it holds no graph")?;
     let mut graph = match part {
         Part::Whole => graph,

@@ -10,6 +10,8 @@ use tract_onnx::{
     tensor::load_tensor,
 };
 
+use super::proto::Left;
+
 /// Numbers with their shape.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Array {
@@ -27,14 +29,15 @@ pub(super) struct Map {
 /// The weights of a graph.
 pub(super) struct Weights<'g> {
     folder: Option<&'g str>,
+    left: &'g Left,
     initial: HashMap<&'g str, &'g TensorProto>,
     made: HashMap<&'g str, &'g NodeProto>,
     nodes: &'g [NodeProto],
 }
 
 impl<'g> Weights<'g> {
-    /// Those of a graph in the file at `path`.
-    pub(super) fn of(graph: &'g GraphProto, path: &'g Path) -> Self {
+    /// Those of a graph in the file at `path`, whose values were left there.
+    pub(super) fn of(graph: &'g GraphProto, left: &'g Left, path: &'g Path) -> Self {
         let initial = graph
             .initializer
             .iter()
@@ -42,6 +45,7 @@ impl<'g> Weights<'g> {
         let outputs = |node: &'g NodeProto| node.output.iter().map(move |output| (output.as_str(), node));
         Weights {
             folder: path.parent().and_then(Path::to_str),
+            left,
             initial: initial.collect(),
             made: graph.node.iter().flat_map(outputs).collect(),
             nodes: &graph.node,
@@ -84,6 +88,37 @@ impl<'g> Weights<'g> {
             }
         };
         Ok(Map { weight, bias })
+    }
+
+    /// Whether the weights of a linear map, which has no bias, are of a shape, and what `value(row, column)` gives. Where they were left in
+    /// the file they are looked at row by row.
+    pub(super) fn is(
+        &self,
+        module: &str,
+        [rows, columns]: [usize; 2],
+        value: impl Fn(usize, usize) -> f32,
+    ) -> Result<bool, String> {
+        let same = |row: usize, values: &[f32]| {
+            let mut values = values.iter().enumerate();
+            values.all(|(column, x)| *x == value(row, column))
+        };
+        let node = self.node(module, "MatMul");
+        let tensor = node.and_then(|node| self.initial.get(node.input.get(1)?.as_str()));
+        let tensor = tensor.filter(|tensor| tensor.dims == [rows as i64, columns as i64]);
+        let left = tensor.and_then(|tensor| self.left.pieces(tensor, columns));
+        if let Some(left) = left.filter(|_| self.node(module, "Add").is_none()) {
+            for (i, values) in left.enumerate() {
+                let values =
+                    values.map_err(|error| format!("the weights of {module} cannot be read: {error}"))?;
+                if !same(i, &values) {
+                    return Ok(false);
+                }
+            }
+            return Ok(true);
+        }
+        let Map { weight, bias } = self.map(module)?;
+        let mut values = weight.values.chunks(columns.max(1)).enumerate();
+        Ok(bias.is_none() && weight.shape == [rows, columns] && values.all(|(i, row)| same(i, row)))
     }
 
     /// A parameter of a module, by its name in `transformers`, such as `layers.0.self_attn_layer_norm.weight`.
@@ -160,7 +195,13 @@ impl<'g> Weights<'g> {
     }
 
     fn read(&self, tensor: &TensorProto) -> Option<Array> {
-        let tensor = load_tensor(&*data_resolver::default(), tensor, self.folder).ok()?;
+        let shape: Vec<usize> = tensor.dims.iter().map(|&d| d as usize).collect();
+        if let Some(values) = self.left.floats(tensor) {
+            let values = values.ok()?;
+            return (shape.iter().product::<usize>() == values.len()).then_some(Array { shape, values });
+        }
+        let tensor = self.left.whole(tensor).ok()?;
+        let tensor = load_tensor(&*data_resolver::default(), &tensor, self.folder).ok()?;
         if ![f32::datum_type(), DatumType::F16].contains(&tensor.datum_type()) {
             return None;
         }

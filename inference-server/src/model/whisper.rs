@@ -10,10 +10,11 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tract_onnx::prelude::*;
+use tract_onnx::{pb::ModelProto, prelude::*};
 
 use super::{
     Config, Sizes,
+    proto::Left,
     weights::{Map, Weights},
 };
 use crate::{
@@ -75,13 +76,13 @@ pub(super) struct Sources<'a> {
 
 impl<'a> Sources<'a> {
     pub(super) fn of(
-        encoder: &'a tract_onnx::pb::ModelProto,
-        decoder: &'a tract_onnx::pb::ModelProto,
+        (encoder, encoders): &'a (ModelProto, Left),
+        (decoder, decoders): &'a (ModelProto, Left),
         paths: [&'a Path; 2],
     ) -> Option<Self> {
         Some(Sources {
-            encoder: Weights::of(encoder.graph.as_ref()?, paths[0]),
-            decoder: Weights::of(decoder.graph.as_ref()?, paths[1]),
+            encoder: Weights::of(encoder.graph.as_ref()?, encoders, paths[0]),
+            decoder: Weights::of(decoder.graph.as_ref()?, decoders, paths[1]),
         })
     }
 }
@@ -122,18 +123,11 @@ impl Whisper {
             heads: &heads,
             hand: &hand,
         };
-        let encoder = build.encoder(sources, config.features.mel_bins, config.features.frames())?;
-        let width = sizes.width;
-        let output = sources.decoder.map("proj_out")?;
-        let vocabulary = output.weight.shape[1];
-        let tokens = sources
-            .decoder
-            .parameter("embed_tokens.weight", &[vocabulary, width])?;
-        let tied = (0..vocabulary).all(|token| {
-            (0..width).all(|i| tokens[token * width + i] == output.weight.values[i * vocabulary + token])
-        });
-        let output = Arc::new(build.matrix(&output));
+        // First, while nothing else is there: it takes the most memory.
+        let (output, tokens) = build.output(&sources.decoder)?;
+        let encoder = build.encoder(sources, config.features.mel_bins)?;
         let decoder = build.decoder(&sources.decoder, &output)?;
+        let width = sizes.width;
         let shape = [sizes.decoder_positions, width];
         let positions = sources.decoder.parameter("embed_positions.weight", &shape)?;
         Ok(Whisper {
@@ -142,14 +136,14 @@ impl Whisper {
             hand,
             running: Mutex::new(()),
             output,
-            tokens: (!tied).then_some(tokens),
+            tokens,
             positions,
             machine,
             sizes,
         })
     }
 
-    /// Encodes one window: its states, `positions * width`, and what the decoder listens to.
+    /// Encodes one window, or as many frames of its beginning as there are: its states, `positions * width`, and what the decoder listens to.
     pub(crate) fn encode(&self, features: &LogMel) -> TractResult<(Vec<f32>, Memories)> {
         let (bins, frames) = (features.bins, features.frames);
         let rows =
@@ -163,7 +157,7 @@ impl Whisper {
             while let (Some(keys), Some(values)) = (outputs.next(), outputs.next()) {
                 layers.push([keys.into_arc_tensor(), values.into_arc_tensor()]);
             }
-            let positions = self.sizes.encoder_positions;
+            let positions = states.len() / self.sizes.width;
             Ok((states, Memories { positions, layers }))
         })
     }
@@ -279,16 +273,29 @@ struct Build<'a> {
 }
 
 impl Build<'_> {
-    fn encoder(
-        &self,
-        sources: &Sources<'_>,
-        bins: usize,
-        frames: usize,
-    ) -> Result<Arc<TypedRunnableModel>, String> {
+    /// The map to the scores of tokens, and the tokens' own rows where they are not the same.
+    fn output(&self, weights: &Weights<'_>) -> Result<(Arc<Matrix>, Option<Vec<f32>>), String> {
+        let (width, vocabulary) = (self.sizes.width, self.sizes.vocabulary);
+        let tokens = weights.parameter("embed_tokens.weight", &[vocabulary, width])?;
+        if !weights.is("proj_out", [width, vocabulary], |row, column| {
+            tokens[column * width + row]
+        })? {
+            let output = self.matrix(&weights.map("proj_out")?);
+            return Ok((Arc::new(output), Some(tokens)));
+        }
+        let (isa, format) = (self.machine.isa, self.format);
+        let matrix = Matrix::new(isa, format, width, vocabulary, |row, column| {
+            tokens[column * width + row]
+        });
+        Ok((Arc::new(matrix), None))
+    }
+
+    fn encoder(&self, sources: &Sources<'_>, bins: usize) -> Result<Arc<TypedRunnableModel>, String> {
         let (weights, sizes, width) = (&sources.encoder, self.sizes, self.sizes.width);
         let mut graph = TypedModel::default();
+        let frames = graph.symbols.sym("F");
         let input = graph
-            .add_source("input_features", f32::fact([frames, bins]))
+            .add_source("input_features", f32::fact([frames.to_dim(), bins.to_dim()]))
             .map_err(said)?;
         let mut x = self.convolution(&mut graph, weights, "conv1", (bins, 1), None, input)?;
         let positions = weights.given("Add", &[sizes.encoder_positions, width])?;

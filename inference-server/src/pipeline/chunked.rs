@@ -323,7 +323,7 @@ impl<'m> Chunked<'m> {
             return Ok(nobody);
         }
         let sounds = Sounds {
-            encoded: self.listener.encode(&features, cancel)?,
+            encoded: self.listener.encode(&features, frames, cancel)?,
             begin: self.begin + first,
             length: samples.len(),
             last_speech: self.last_speech,

@@ -20,6 +20,9 @@ use crate::{
     stages::{self, Stage},
 };
 
+/// Frames of features in a second of audio.
+const FRAMES_PER_SECOND: f64 = 100.0;
+
 /// Transcribes the windows of one request.
 pub(super) struct Listener<'m> {
     pub(super) model: &'m Model,
@@ -169,10 +172,19 @@ impl<'m> Listener<'m> {
         Ok(Decoder::new(self.model, &encoded)?.languages()?)
     }
 
-    /// A window as the decoder listens to it.
-    pub(super) fn encode(&self, features: &LogMel, cancel: &Cancel) -> Result<Encoded<'m>, PipelineError> {
+    /// A window as the decoder listens to it; `frames` of its features are audio.
+    pub(super) fn encode(
+        &self,
+        features: &LogMel,
+        frames: usize,
+        cancel: &Cancel,
+    ) -> Result<Encoded<'m>, PipelineError> {
         cancel.check()?;
-        let encoded = encoder::encode(self.model, features)?;
+        let tail = self.options.encoder_tail.filter(|_| self.model.hears_parts());
+        let tail = tail.map_or(features.frames, |tail| {
+            (tail.as_secs_f64() * FRAMES_PER_SECOND) as usize
+        });
+        let encoded = encoder::encode(self.model, &features.first(frames.saturating_add(tail)))?;
         cancel.check()?;
         Ok(Encoded(Decoder::new(self.model, &encoded)?))
     }

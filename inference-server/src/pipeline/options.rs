@@ -135,6 +135,9 @@ pub struct Options {
     pub chunk_overlap: Duration,
     /// A silence of so long ends a chunk; `None`: only a full chunk ends. Chunked long form, with `vad`, which finds it.
     pub chunk_silence: Option<Duration>,
+    /// So much silence after its audio is a part of a window that is not full; `None`: as much as there is room for, as the models were
+    /// trained. The encoder's time is that of what it hears.
+    pub encoder_tail: Option<Duration>,
     /// What counts as speech: stretches without any are not heard by the model. `None`: it hears everything.
     pub vad: Option<vad::Settings>,
     /// The parts of the audio that are transcribed, in order; empty: all of it.
@@ -175,6 +178,7 @@ impl Default for Options {
             chunk_duration: Duration::from_secs(30),
             chunk_overlap: Duration::from_secs(1),
             chunk_silence: None,
+            encoder_tail: None,
             vad: Some(speech()),
             clips: Vec::new(),
             channels: Channels::Mix,

@@ -165,7 +165,7 @@ impl<'m> Sequential<'m> {
                 self.listener.settle(code);
             }
         }
-        let window = self.listener.encode(&features, cancel)?;
+        let window = self.listener.encode(&features, size, cancel)?;
         let mut said = self.listener.hear(window, &self.told, cancel)?;
         self.listener.settle(&said.language);
         if self.listener.no_speech(&said.tokens) {

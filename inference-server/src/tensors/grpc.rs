@@ -5,7 +5,7 @@ mod contents;
 use std::{collections::HashMap, sync::Arc};
 
 use tonic::{Request, Response, Status, codec::CompressionEncoding, service::Routes};
-use tonic_health::server::{HealthReporter, HealthService};
+use tonic_health::server::HealthReporter;
 
 use super::{
     Asked, AskedInput, Datatype, Given, PLATFORM, TensorModel, TensorSpec, VERSION,
@@ -15,20 +15,16 @@ use crate::{
     admission::Place,
     call::Call,
     desk::{Desk, Phase},
-    proto::{
-        FILE_DESCRIPTOR_SET,
-        inference::{
-            InferParameter, ModelInferRequest, ModelInferResponse, ModelMetadataRequest,
-            ModelMetadataResponse, ModelReadyRequest, ModelReadyResponse, ServerLiveRequest,
-            ServerLiveResponse, ServerMetadataRequest, ServerMetadataResponse, ServerReadyRequest,
-            ServerReadyResponse,
-            grpc_inference_service_server::{GrpcInferenceService, GrpcInferenceServiceServer},
-            infer_parameter::ParameterChoice,
-            model_infer_response::InferOutputTensor,
-            model_metadata_response::TensorMetadata,
-        },
+    proto::inference::{
+        FILE_DESCRIPTOR_SET, InferParameter, ModelInferRequest, ModelInferResponse, ModelMetadataRequest,
+        ModelMetadataResponse, ModelReadyRequest, ModelReadyResponse, ServerLiveRequest, ServerLiveResponse,
+        ServerMetadataRequest, ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse,
+        grpc_inference_service_server::{GrpcInferenceService, GrpcInferenceServiceServer},
+        infer_parameter::ParameterChoice,
+        model_infer_response::InferOutputTensor,
+        model_metadata_response::TensorMetadata,
     },
-    service::gate,
+    service::{self, gate},
     status::{Code, Failure},
 };
 
@@ -46,20 +42,9 @@ pub(super) fn routes(
         .max_decoding_message_size(desk.settings().max_message_size)
         .accept_compressed(CompressionEncoding::Gzip)
         .send_compressed(CompressionEncoding::Gzip);
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .with_service_name(super::SERVICE_NAME)
-            .with_service_name("grpc.health.v1.Health")
-    };
     let gate = axum::middleware::from_fn_with_state(desk.clone(), gate::gate::<TensorModel>);
     let gated = Routes::new(inference).into_axum_router().layer(gate);
-    let health = HealthService::from_health_reporter(health.clone());
-    Ok(Routes::from(gated)
-        .add_service(tonic_health::pb::health_server::HealthServer::new(health))
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?))
+    service::with_health_and_reflection(Routes::from(gated), FILE_DESCRIPTOR_SET, health)
 }
 
 struct Service {

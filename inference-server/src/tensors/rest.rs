@@ -9,7 +9,7 @@ use axum::{
     Json, Router,
     body::Body,
     extract::{Path, Request, State},
-    http::{HeaderMap, StatusCode, Uri},
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -36,7 +36,7 @@ type Shared = State<Arc<Desk<TensorModel>>>;
 
 /// Every path of the HTTP port.
 pub(super) fn router(desk: Arc<Desk<TensorModel>>) -> Router {
-    Router::new()
+    let paths = Router::new()
         .route("/v2", get(server))
         .route("/v2/health/live", get(live))
         .route("/v2/health/ready", get(ready))
@@ -46,12 +46,8 @@ pub(super) fn router(desk: Arc<Desk<TensorModel>>) -> Router {
         .route("/v2/models/{name}/versions/{version}", get(version))
         .route("/v2/models/{name}/versions/{version}/ready", get(version_ready))
         .route("/v2/models/{name}/versions/{version}/infer", post(version_infer))
-        .merge(http::common())
-        .fallback(async |uri: Uri| Failure::UnknownPath(uri.path().to_owned()).to_inference_response(""))
-        .method_not_allowed_fallback(async |uri: Uri| {
-            Failure::WrongMethod(uri.path().to_owned()).to_inference_response("")
-        })
-        .with_state(desk)
+        .merge(http::common());
+    http::refusing_the_rest(paths, |failure| failure.to_inference_response("")).with_state(desk)
 }
 
 async fn server(State(desk): Shared, headers: HeaderMap) -> Response {
@@ -89,11 +85,21 @@ async fn version(
     Path((name, version)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
-    let found = desk
-        .authenticate(&headers)
-        .and_then(|()| desk.model())
-        .and_then(|model| served(&model, &name, &version).map(|()| metadata(&model)));
-    answer(found)
+    let found = named(&desk, &headers, &name, &version);
+    answer(found.map(|model| metadata(&model)))
+}
+
+/// The model, for somebody who may ask for it and names it.
+fn named(
+    desk: &Desk<TensorModel>,
+    headers: &HeaderMap,
+    name: &str,
+    version: &str,
+) -> Result<Arc<TensorModel>, Failure> {
+    desk.authenticate(headers)?;
+    let model = desk.model()?;
+    served(&model, name, version)?;
+    Ok(model)
 }
 
 async fn model_ready(desk: Shared, Path(name): Path<String>, headers: HeaderMap) -> Response {
@@ -105,13 +111,9 @@ async fn version_ready(
     Path((name, version)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Response {
-    let found = desk
-        .authenticate(&headers)
-        .and_then(|()| desk.model())
-        .and_then(|model| served(&model, &name, &version));
-    match found {
-        Ok(()) if is_ready(&desk) => Json(json!({ "name": name, "ready": true })).into_response(),
-        Ok(()) | Err(Failure::Unavailable(_)) => {
+    match named(&desk, &headers, &name, &version) {
+        Ok(_) if is_ready(&desk) => Json(json!({ "name": name, "ready": true })).into_response(),
+        Ok(_) | Err(Failure::Unavailable(_)) => {
             let told = json!({ "name": name, "ready": false });
             (StatusCode::SERVICE_UNAVAILABLE, Json(told)).into_response()
         }

@@ -2,7 +2,7 @@
 # Builds the references in an environment of their own, then compares the server with them. Needs nothing but Python 3, and
 # espeak-ng and flite where the held-out recordings are not in the cache.
 #
-#   run.sh [cargo test arguments...]      FIDELITY_ONLY=references builds them and stops
+#   run.sh [cargo test arguments...]      FIDELITY_ONLY=references builds them and stops, =environment only that
 set -euo pipefail
 HERE="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 REPO="$(cd "$HERE/../../.." && pwd)"
@@ -23,6 +23,7 @@ if ! cmp -s "$HERE/requirements.txt" "$CACHE/venv/requirements.txt"; then
   "$CACHE/venv/bin/pip" install --quiet --no-deps --no-build-isolation -r "$HERE/requirements-whisper.txt"
   cp "$HERE/requirements.txt" "$CACHE/venv/requirements.txt"
 fi
+[ "${FIDELITY_ONLY:-}" = environment ] && exit 0
 python="$CACHE/venv/bin/python"
 export PYTHONWARNINGS=ignore TRANSFORMERS_VERBOSITY=error
 

@@ -37,8 +37,8 @@ use crate::http::{Upload, get, post, post_over};
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// An activator, and where its one pod will be.
-struct Activating {
-    grpc: SocketAddr,
+pub struct Activating {
+    pub grpc: SocketAddr,
     http: SocketAddr,
     admin: SocketAddr,
     /// Of gRPC and of HTTP.
@@ -48,7 +48,7 @@ struct Activating {
 }
 
 impl Activating {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         Self::start_with(|_| {}).await
     }
 

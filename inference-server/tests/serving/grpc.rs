@@ -1,17 +1,12 @@
-//! Transcribe, GetModel, health and reflection.
+//! Transcribe, DetectLanguage and GetModel.
 
 use inference_server::proto::{
     DetectLanguageRequest, GetModelRequest, Task, TranscribeRequest, TranscriptionConfig,
 };
-use tokio_stream::StreamExt;
 use tonic::{Code, Request};
-use tonic_reflection::pb::v1::{
-    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
-    server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
-};
 use tonic_types::StatusExt;
 
-use crate::harness::{Serving, channel, config, ended, request, sample};
+use crate::harness::{Serving, config, ended, request, sample};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn transcribe_returns_the_words_of_every_clear_recording() {
@@ -143,34 +138,6 @@ async fn the_request_id_comes_back_with_answers_and_errors() {
         refused.get_error_details().request_info().unwrap().request_id,
         "mine-7"
     );
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn reflection_lists_the_services() {
-    let serving = Serving::start(config()).await;
-    let mut client = ServerReflectionClient::new(channel(serving.grpc).await);
-    let ask = ServerReflectionRequest {
-        host: String::new(),
-        message_request: Some(MessageRequest::ListServices(String::new())),
-    };
-    let answers = client
-        .server_reflection_info(tokio_stream::once(ask))
-        .await
-        .unwrap()
-        .into_inner();
-    let answers: Vec<_> = answers.collect().await;
-    let Some(MessageResponse::ListServicesResponse(list)) = answers[0].clone().unwrap().message_response
-    else {
-        panic!("{answers:?}");
-    };
-    let names: Vec<&str> = list.service.iter().map(|service| service.name.as_str()).collect();
-    for name in [
-        "parlance.v1.Transcription",
-        "grpc.health.v1.Health",
-        "grpc.reflection.v1.ServerReflection",
-    ] {
-        assert!(names.contains(&name), "{name} is not in {names:?}");
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // clippy allows it in the tests themselves, not in what they share
 
 mod activating;
+mod batch;
 mod bounds;
 mod certificates;
 mod channels;
@@ -13,6 +14,7 @@ mod lifecycle;
 mod page;
 mod process;
 mod realtime;
+mod reflection;
 mod streaming;
 mod tensors;
 mod tls;

@@ -173,7 +173,7 @@ fn a_model_that_is_not_there_or_not_the_right_one_exits_with_one_and_a_sentence(
 fn without_a_subcommand_it_prints_its_help() {
     let Output { stderr, .. } = binary().output().unwrap();
     let help = String::from_utf8(stderr).unwrap();
-    for command in ["serve", "transcribe", "inspect", "fetch"] {
+    for command in ["serve", "transcribe", "batch", "inspect", "fetch"] {
         assert!(
             help.contains(&format!("\n  {command} ")),
             "{command} is missing in\n{help}"

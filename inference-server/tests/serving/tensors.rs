@@ -34,7 +34,8 @@ fn folder(name: &str) -> PathBuf {
         .join(name)
 }
 
-fn tensors(name: &str) -> Config {
+/// The server of a model in `tests/tensors`.
+pub fn tensors(name: &str) -> Config {
     Config {
         model: folder(name),
         format: ModelFormat::Onnx,
@@ -42,7 +43,8 @@ fn tensors(name: &str) -> Config {
     }
 }
 
-async fn start(config: Config) -> Serving {
+/// Such a server that is ready.
+pub async fn start(config: Config) -> Serving {
     let server = Server::<TensorModel>::bind(config).await.unwrap();
     let (grpc, http) = server.addresses().unwrap();
     let (shutdown, told) = mpsc::channel(2);

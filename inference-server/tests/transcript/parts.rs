@@ -276,3 +276,43 @@ fn channels_that_are_transcribed_each_by_itself_count_in_the_estimate() {
     let (channels, _) = estimate("surround.opus", Channels::Each);
     assert!(channels > 1, "only {channels} channels");
 }
+
+#[test]
+fn a_window_that_ends_soon_after_its_audio_is_heard_until_there() {
+    let with = |tail| Options {
+        encoder_tail: Some(Duration::from_secs(tail)),
+        word_timestamps: true,
+        ..english()
+    };
+    let words = Options {
+        word_timestamps: true,
+        ..english()
+    };
+    for name in [
+        "three-digits-16k.wav",
+        "three-digits-16k.flac",
+        "one-digit-16k.wav",
+    ] {
+        let whole = transcript(&sound(name), &words);
+        assert_eq!(
+            transcript(&sound(name), &with(60)),
+            whole,
+            "there is room for all of it"
+        );
+        let short = transcript(&sound(name), &with(4));
+        assert_eq!(short.text, whole.text, "{name}");
+        assert_ne!(short.segments, whole.segments, "less was heard");
+        let said = |heard: &Transcript| {
+            let words = heard.segments.iter().flat_map(|segment| segment.words.clone());
+            words.collect::<Vec<_>>()
+        };
+        for (short, whole) in said(&short).iter().zip(&said(&whole)) {
+            let apart = |a: Duration, b: Duration| a.abs_diff(b) < Duration::from_millis(300);
+            assert_eq!(short.text, whole.text, "{name}");
+            assert!(
+                apart(short.start, whole.start) && apart(short.end, whole.end),
+                "{short:?}, {whole:?}"
+            );
+        }
+    }
+}

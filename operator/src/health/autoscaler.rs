@@ -1,6 +1,6 @@
 //! HorizontalPodAutoscalers that cannot read what they scale on.
 //!
-//! In: the live children, and the time. Out: a finding for each that has been blind for a while, or how long that while still is.
+//! In: the live children with their pods, and the time. Out: a finding for each that has been blind for a while, or how long that while still is.
 //! Pure. Pods that have just come have no metrics yet; one that scales nothing (`ScalingDisabled`) is not blind. The pods serve
 //! meanwhile, as many as there are.
 
@@ -12,20 +12,21 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
 use super::Finding;
-use crate::resources::{Live, Resources};
+use super::rollout::serves_since;
+use crate::observe::Observed;
 
 /// How long metrics may be away before anything is told: longer than it takes from the first pod that serves to its first metrics.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What is wrong with autoscalers.
-pub fn findings(children: &Resources<Live>, now: &Time) -> Vec<Finding> {
-    let blind = blind(children).filter(|(_, _, since)| left(since, now).is_zero());
+pub fn findings(observed: &Observed, now: &Time) -> Vec<Finding> {
+    let blind = blind(observed).filter(|(_, _, since)| left(since, now).is_zero());
     blind.map(|(hpa, condition, _)| finding(hpa, condition)).collect()
 }
 
 /// When to look again, since one may be found blind then.
-pub fn look_again(children: &Resources<Live>, now: &Time) -> Option<Duration> {
-    let waits = blind(children).map(|(_, _, since)| left(&since, now));
+pub fn look_again(observed: &Observed, now: &Time) -> Option<Duration> {
+    let waits = blind(observed).map(|(_, _, since)| left(&since, now));
     waits.filter(|left| !left.is_zero()).min()
 }
 
@@ -36,28 +37,19 @@ type Blind<'a> = (
 );
 
 /// Autoscalers without metrics, and since when both they are so and their pods serve.
-fn blind(children: &Resources<Live>) -> impl Iterator<Item = Blind<'_>> {
+fn blind(observed: &Observed) -> impl Iterator<Item = Blind<'_>> {
+    let children = &observed.children;
     children.horizontal_pod_autoscalers.iter().filter_map(|hpa| {
         let conditions = hpa.status.as_ref()?.conditions.as_deref().unwrap_or_default();
         let active = conditions.iter().find(|one| one.type_ == "ScalingActive")?;
         let blind = active.status == "False" && active.reason.as_deref() != Some("ScalingDisabled");
-        let since = active.last_transition_time.clone()?;
-        let served = serves_since(children, &hpa.spec.scale_target_ref.name)?;
-        let later = if served.0 > since.0 { served } else { since };
-        blind.then_some((hpa, active, later))
+        let since = active.last_transition_time.as_ref()?;
+        let name = &hpa.spec.scale_target_ref.name;
+        let mut deployments = children.deployments.iter();
+        let deployment = deployments.find(|one| one.name_any() == *name)?;
+        let served = serves_since(deployment, &observed.pods)?;
+        blind.then_some((hpa, active, Time(since.0.max(served))))
     })
-}
-
-/// Since when the Deployment has had pods that serve.
-fn serves_since(children: &Resources<Live>, deployment: &str) -> Option<Time> {
-    let deployment = children
-        .deployments
-        .iter()
-        .find(|one| one.name_any() == deployment)?;
-    let status = deployment.status.as_ref()?;
-    let mut conditions = status.conditions.iter().flatten();
-    let available = conditions.find(|one| one.type_ == "Available" && one.status == "True")?;
-    (status.available_replicas > Some(0)).then(|| available.last_transition_time.clone())?
 }
 
 fn left(since: &Time, now: &Time) -> Duration {
@@ -91,8 +83,9 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::resources::Resources;
 
-    fn children(active: Value, available: &str) -> Resources<Live> {
+    fn observed(active: Value, ready: &str) -> Observed {
         let hpa = json!({
             "metadata": {"name": "calls"},
             "spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": "calls"}},
@@ -101,12 +94,20 @@ mod tests {
         let deployment = json!({
             "metadata": {"name": "calls"}, "spec": {"selector": {}, "template": {}},
             "status": {"availableReplicas": 1,
-                       "conditions": [{"type": "Available", "status": "True", "lastTransitionTime": available}]},
+                       "conditions": [{"type": "Available", "status": "True", "lastTransitionTime": EARLIER}]},
         });
-        Resources {
-            horizontal_pod_autoscalers: vec![serde_json::from_value(hpa).unwrap()],
-            deployments: vec![serde_json::from_value(deployment).unwrap()],
-            ..Resources::default()
+        let pod = json!({
+            "metadata": {},
+            "status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": ready}]},
+        });
+        Observed {
+            children: Resources {
+                horizontal_pod_autoscalers: vec![serde_json::from_value(hpa).unwrap()],
+                deployments: vec![serde_json::from_value(deployment).unwrap()],
+                ..Resources::default()
+            },
+            pods: vec![serde_json::from_value(pod).unwrap()],
+            ..Observed::default()
         }
     }
 
@@ -123,7 +124,7 @@ mod tests {
 
     #[test]
     fn one_without_metrics_is_told_when_that_has_lasted() {
-        let blind = children(
+        let blind = observed(
             inactive(
                 "FailedGetResourceMetric",
                 "no metrics returned from resource metrics API",
@@ -151,14 +152,18 @@ mod tests {
             "FailedGetResourceMetric",
             "did not receive metrics for targeted pods",
         );
-        let just_up = children(reason.clone(), "2026-01-01T00:09:00Z");
+        let just_up = observed(reason.clone(), "2026-01-01T00:09:00Z");
         assert_eq!(findings(&just_up, &at("2026-01-01T00:10:00Z")), []);
         assert_eq!(
             look_again(&just_up, &at("2026-01-01T00:10:00Z")),
             Some(Duration::from_secs(60))
         );
-        let mut none_up = children(reason, EARLIER);
-        none_up.deployments[0].status.as_mut().unwrap().available_replicas = None;
+        let mut none_up = observed(reason, EARLIER);
+        none_up.children.deployments[0]
+            .status
+            .as_mut()
+            .unwrap()
+            .available_replicas = None;
         assert_eq!(findings(&none_up, &at("2026-01-02T00:00:00Z")), []);
     }
 
@@ -167,9 +172,9 @@ mod tests {
         let active = json!({"type": "ScalingActive", "status": "True", "reason": "ValidMetricFound",
                             "lastTransitionTime": EARLIER});
         for condition in [active, inactive("ScalingDisabled", "the target has no pods")] {
-            let children = children(condition, EARLIER);
-            assert_eq!(findings(&children, &at("2026-01-02T00:00:00Z")), []);
-            assert_eq!(look_again(&children, &at("2026-01-02T00:00:00Z")), None);
+            let seeing = observed(condition, EARLIER);
+            assert_eq!(findings(&seeing, &at("2026-01-02T00:00:00Z")), []);
+            assert_eq!(look_again(&seeing, &at("2026-01-02T00:00:00Z")), None);
         }
     }
 
@@ -189,7 +194,7 @@ mod tests {
             ("InvalidSelector", "ambiguous", "kubectl describe hpa calls"),
         ] {
             let told = findings(
-                &children(inactive(reason, message), EARLIER),
+                &observed(inactive(reason, message), EARLIER),
                 &at("2026-01-02T00:00:00Z"),
             );
             assert!(told[0].message.contains(advice), "{}", told[0].message);

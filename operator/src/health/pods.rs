@@ -5,8 +5,9 @@
 use crds::condition::Reason;
 use crds::placement::Gpu;
 use k8s_openapi::api::core::v1::{
-    ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Event, Pod,
+    ContainerStateTerminated, ContainerStateWaiting, ContainerStatus, Event, Pod, PodCondition,
 };
+use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
 use super::{Finding, Symptoms, evaluation, newest, newest_warning, report};
@@ -15,6 +16,22 @@ use crate::names::{EVALUATION_CONTAINER, MODEL_CONTAINER};
 /// Whether the pod has a node.
 pub fn is_placed(pod: &Pod) -> bool {
     pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some())
+}
+
+/// Whether the pod is ready, and not on its way out.
+pub fn is_ready(pod: &Pod) -> bool {
+    ready(pod).is_some()
+}
+
+/// Since when it is.
+pub fn ready_since(pod: &Pod) -> Option<Timestamp> {
+    ready(pod)?.last_transition_time.as_ref().map(|time| time.0)
+}
+
+fn ready(pod: &Pod) -> Option<&PodCondition> {
+    let mut conditions = pod.status.as_ref()?.conditions.iter().flatten();
+    let ready = conditions.find(|condition| condition.type_ == "Ready" && condition.status == "True");
+    ready.filter(|_| pod.meta().deletion_timestamp.is_none())
 }
 
 /// Whether the pod has a node and its containers are not started: its volumes may not come.

@@ -1,14 +1,16 @@
 //! How far the pods of a Deployment are.
 //!
-//! In: the Deployment, or a Job. Out: whether it is as wanted, and what the apiserver refuses. Pure.
+//! In: the Deployment with its pods, or a Job. Out: whether it is as wanted, since when it serves, and what the apiserver refuses.
+//! Pure.
 
 use crds::condition::Reason;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Event;
+use k8s_openapi::api::core::v1::{Event, Pod};
+use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 
-use super::{Finding, newest_warning};
+use super::{Finding, newest_warning, pods};
 use crate::workload::Strategy;
 use crate::workload::rollout::strategy_of;
 
@@ -92,6 +94,19 @@ fn holds_devices(deployment: &Deployment) -> bool {
 fn condition<'a>(deployment: &'a Deployment, type_: &str) -> Option<&'a DeploymentCondition> {
     let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
     conditions.iter().find(|condition| condition.type_ == type_)
+}
+
+/// Since when one of the Deployment's pods has served without a break. Its own condition does not tell: a Deployment that may
+/// replace its only pod is Available without one, so what it says of that keeps its time while pods come and go.
+pub fn serves_since(deployment: &Deployment, pods: &[Pod]) -> Option<Timestamp> {
+    let available = deployment.status.as_ref()?.available_replicas;
+    let selector = deployment.spec.as_ref()?.selector.match_labels.as_ref();
+    let own = pods.iter().filter(|pod| {
+        let mut labels = selector.into_iter().flatten();
+        labels.all(|(label, value)| pod.labels().get(label) == Some(value))
+    });
+    let since = own.filter_map(pods::ready_since).min()?;
+    (available > Some(0)).then_some(since)
 }
 
 /// That the apiserver refuses the pods.

@@ -109,7 +109,7 @@ fn pod_of(parts: Parts) -> PodSpec {
         priority_class_name: placement.priority_class_name.clone(),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
-        image_pull_secrets: (!image.pull_secrets.is_empty()).then(|| image.pull_secrets.clone()),
+        image_pull_secrets: image.secrets(),
         security_context: Some(pod_security()),
         containers: vec![container],
         volumes: Some(mount.volumes(TEMPORARY)),

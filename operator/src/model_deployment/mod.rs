@@ -8,6 +8,7 @@ pub mod plan;
 pub mod status;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crds::ModelDeployment;
 use crds::model_deployment::ModelDeploymentStatus;
@@ -60,43 +61,12 @@ async fn look_after(model: &ModelDeployment, context: &Context) -> Result<Action
         .await
         .map_err(Error::Fetch)?;
     // With a client: write.
-    let settled = conditions::settled(status::conditions(model), model.meta().generation);
-    let mut look_again = None;
-    let outcome = match plan {
-        Err(refusal) => Outcome::Refused(refusal),
-        Ok(plan) => {
-            let (client, metrics) = (&context.client, &context.metrics);
-            let applier = Applier {
-                client,
-                owner: &owner,
-                metrics,
-                settled,
-            };
-            let mut prepared = build::build(&plan);
-            if fetched.observed.keeps_images {
-                prepared = images::keep_serving_images(prepared, &fetched.observed.children);
-            }
-            match applier.apply(prepared, &fetched.observed.children).await {
-                Ok((mut applied, mut changes)) => {
-                    changes.extend(
-                        plan.workload
-                            .as_ref()
-                            .and_then(|workload| rollout::told(workload, &changes)),
-                    );
-                    if let Some(workload) = &plan.workload {
-                        let observed = &fetched.observed;
-                        look_again = scale(&applier, workload, observed, &mut applied, &mut changes).await;
-                    }
-                    Outcome::Applied {
-                        plan,
-                        applied: Box::new(applied),
-                        changes,
-                    }
-                }
-                Err(error) if error.namespace_goes() => return Ok(Action::await_change()),
-                Err(error) => Outcome::Failed { plan, error },
-            }
-        }
+    let brought = match plan {
+        Err(refusal) => Some((Outcome::Refused(refusal), None)),
+        Ok(plan) => bring(plan, model, &owner, &fetched, context).await,
+    };
+    let Some((outcome, look_again)) = brought else {
+        return Ok(Action::await_change());
     };
     let now = status::now();
     let next = status::status(model, &fetched, &outcome, now.clone());
@@ -119,6 +89,43 @@ async fn look_after(model: &ModelDeployment, context: &Context) -> Result<Action
     outcome.into_result()?;
     context.succeeded(&owner);
     Ok(pace::again(at_rest, &fetched.observed, &now, look_again))
+}
+
+/// Makes the children as they should be, and says when to look again; nothing where the namespace is on its way out.
+async fn bring(
+    plan: Plan,
+    model: &ModelDeployment,
+    owner: &Owner,
+    fetched: &Fetched,
+    context: &Context,
+) -> Option<(Outcome, Option<Duration>)> {
+    let observed = &fetched.observed;
+    let applier = Applier {
+        client: &context.client,
+        owner,
+        metrics: &context.metrics,
+        settled: conditions::settled(status::conditions(model), model.meta().generation),
+    };
+    let mut prepared = build::build(&plan);
+    if observed.keeps_images {
+        prepared = images::keep_serving_images(prepared, &observed.children);
+    }
+    let (mut applied, mut changes) = match applier.apply(prepared, &observed.children).await {
+        Ok(made) => made,
+        Err(error) if error.namespace_goes() => return None,
+        Err(error) => return Some((Outcome::Failed { plan, error }, None)),
+    };
+    let mut look_again = None;
+    if let Some(workload) = &plan.workload {
+        changes.extend(rollout::told(workload, &changes));
+        look_again = scale(&applier, workload, observed, &mut applied, &mut changes).await;
+    }
+    let outcome = Outcome::Applied {
+        plan,
+        applied: Box::new(applied),
+        changes,
+    };
+    Some((outcome, look_again))
 }
 
 /// The plan. Where it replaces pods that hold devices, the nodes are looked at before it is made for good.

@@ -16,7 +16,7 @@ use super::fetch::Fetched;
 use crate::accepted::{self, Accepted};
 use crate::conditions;
 use crate::health::{Finding, ModelReport, report};
-use crate::names::{self, FOLDER, MODEL_FOLDER, Owner, VERIFIES, model_child, model_folder};
+use crate::names::{FOLDER, MODEL_FOLDER, Owner, VERIFIES, model_child, model_folder, short_hash};
 use crate::workload::claim::{self, ClaimPlan};
 use crate::workload::scheduling;
 use crate::workload::settings::{self, SpecError, usual_cache_size};
@@ -99,21 +99,18 @@ pub fn plan(
     let (cache, mut mount) = mount(model, owner, serving.unwrap_or(&usual), fetched)?;
     let image = settings::image(serving.unwrap_or(&usual), default_image);
     let before = accepted::of(model);
-    put_beside(&mut mount, &image, before.as_ref());
-    let verifies = verifies(&mount, &image);
+    let what = what(&mount.contents, &image);
+    let of = short_hash(&what);
+    put_beside(&mut mount, &what, &of, before.as_ref());
+    let verifies = verifies(&mount, &what);
     let jobs = &fetched.observed.children.jobs;
     let done = done(jobs, owner, VERIFIES, &verifies);
     let verified = done.and_then(|job| found(model, job, &fetched.observed.pods));
     let candidate = done.zip(verified.clone()).map(|(job, report)| {
         let folder = job.annotations().get(FOLDER).map_or(MODEL_FOLDER, String::as_str);
-        let location = accepted::location(
-            &mount,
-            folder,
-            &names::hash(what(&mount.contents, &image).as_bytes())[..16],
-        );
         Accepted {
             report,
-            location,
+            location: accepted::location(&mount, folder, &of),
             format: model.spec.format,
         }
     });
@@ -131,47 +128,25 @@ pub fn plan(
         Some(candidate) if good => Some(candidate.or_as_before(before, &mount)),
         _ => before,
     };
+    let known = Known {
+        mount: &mount,
+        verified: verified.is_some(),
+        good,
+        accepted: accepted.as_ref(),
+    };
+    let Pods {
+        workload,
+        waits,
+        keep_serving,
+    } = pods(model, owner, fetched, known, (default_image, max_deployed))?;
     let job = JobPlan {
         owner: owner.clone(),
-        mount: mount.clone(),
-        image,
         placement: scheduling::of_job(serving.unwrap_or(&usual), mount.one_node),
+        mount,
+        image,
         verifies,
         done_as: done.map(ResourceExt::name_any),
         again: done.is_some() && verified.is_none(),
-    };
-    let name = model_child(&owner.name);
-    let deployments = &fetched.observed.children.deployments;
-    let live = deployments.iter().find(|one| one.name_any() == name);
-    // A model that waits for its verdict or has failed leaves the pods of the one before as the spec asks for them, where those
-    // can be told; while a model is fetched nothing of them changes.
-    let runs = |accepted: &Accepted| live.is_some_and(|live| accepted::runs(live, &accepted.report.digest));
-    let as_before = verified.is_some()
-        && match &accepted {
-            Some(before) => before.claim() == mount.claim.as_deref() && (live.is_none() || runs(before)),
-            None => live.is_none(),
-        };
-    let starts = accepted
-        .as_ref()
-        .filter(|accepted| good || (as_before && runs(accepted)));
-    // The pods are planned even before the model is verified, so that a spec that cannot be followed is told at once.
-    let workload = match serving {
-        Some(serving) => {
-            let served = match &accepted {
-                Some(accepted) => accepted.mount(mount.one_node),
-                None => mount,
-            };
-            let workload =
-                WorkloadPlan::new(owner, name, owner.name.clone(), served, serving, default_image)?;
-            let workload = workload.with_kinds(&fetched.observed.offered)?;
-            Some(workload.with_rollout(&fetched.observed))
-        }
-        None => None,
-    };
-    let workload = workload.filter(|_| starts.is_some());
-    let waits = match (&workload, live) {
-        (Some(_), None) => turn::waits(model, &fetched.models, max_deployed),
-        _ => None,
     };
     Ok(Plan {
         cache,
@@ -180,9 +155,81 @@ pub fn plan(
         evaluation,
         good,
         accepted,
-        keep_serving: !good && !as_before,
+        workload,
+        waits,
+        keep_serving,
+    })
+}
+
+/// What is known of the model when its pods are planned.
+#[derive(Clone, Copy)]
+struct Known<'a> {
+    /// The one that the spec asks for, and where it is brought.
+    mount: &'a ModelMount,
+    /// Whether that is verified.
+    verified: bool,
+    /// Whether it is good, too.
+    good: bool,
+    /// The one that may be served.
+    accepted: Option<&'a Accepted>,
+}
+
+/// What becomes of the pods, as [`Plan`] has it.
+struct Pods {
+    workload: Option<WorkloadPlan>,
+    waits: Option<Finding>,
+    keep_serving: bool,
+}
+
+/// Decides on the pods.
+fn pods(
+    model: &ModelDeployment,
+    owner: &Owner,
+    fetched: &Fetched,
+    known: Known,
+    (default_image, max_deployed): (&str, usize),
+) -> Result<Pods, Error> {
+    let Known {
+        mount,
+        verified,
+        good,
+        accepted,
+    } = known;
+    let name = model_child(&owner.name);
+    let deployments = &fetched.observed.children.deployments;
+    let live = deployments.iter().find(|one| one.name_any() == name);
+    // A model that waits for its verdict or has failed leaves the pods of the one before as the spec asks for them, where those
+    // can be told; while a model is fetched nothing of them changes.
+    let runs = |accepted: &Accepted| live.is_some_and(|live| accepted::runs(live, &accepted.report.digest));
+    let as_before = verified
+        && match accepted {
+            Some(before) => before.claim() == mount.claim.as_deref() && (live.is_none() || runs(before)),
+            None => live.is_none(),
+        };
+    let starts = accepted.is_some_and(|accepted| good || (as_before && runs(accepted)));
+    // The pods are planned even before the model is verified, so that a spec that cannot be followed is told at once.
+    let workload = match &model.spec.serving {
+        Some(serving) => {
+            let served = match accepted {
+                Some(accepted) => accepted.mount(mount.one_node),
+                None => mount.clone(),
+            };
+            let workload =
+                WorkloadPlan::new(owner, name, owner.name.clone(), served, serving, default_image)?;
+            let workload = workload.with_kinds(&fetched.observed.offered)?;
+            Some(workload.with_rollout(&fetched.observed))
+        }
+        None => None,
+    };
+    let workload = workload.filter(|_| starts);
+    let waits = match (&workload, live) {
+        (Some(_), None) => turn::waits(model, &fetched.models, max_deployed),
+        _ => None,
+    };
+    Ok(Pods {
         workload: workload.filter(|_| waits.is_none()),
         waits,
+        keep_serving: !good && !as_before,
     })
 }
 
@@ -201,8 +248,8 @@ impl Accepted {
 }
 
 /// A model that is brought goes beside the one that is served, so that this one can be served until it is good. The first one, and
-/// the one that is served when it is looked at again, have their own place.
-fn put_beside(mount: &mut ModelMount, image: &Image, before: Option<&Accepted>) {
+/// the one that is served when it is looked at again, have their own place. `of`: the hash of `what` the model is.
+fn put_beside(mount: &mut ModelMount, what: &str, of: &str, before: Option<&Accepted>) {
     if !matches!(mount.contents, Contents::Bundled(_) | Contents::Remote(_)) {
         return;
     }
@@ -210,15 +257,14 @@ fn put_beside(mount: &mut ModelMount, image: &Image, before: Option<&Accepted>) 
     let Some((served, folder)) = served.and_then(|served| Some((served, served.folder()?))) else {
         return;
     };
-    let what = what(&mount.contents, image);
-    let same_source = served.location.of.as_deref() == Some(&names::hash(what.as_bytes())[..16]);
+    let same_source = served.location.of.as_deref() == Some(of);
     let pin = mount.digest.as_deref();
     mount.folder = match pin {
         // What is served is what is asked for; it is looked at where it is.
         Some(pin) if pin == served.report.digest => folder.into(),
         None if same_source => folder.into(),
         Some(pin) if same_source => model_folder(&format!("{what} as {pin}")),
-        _ => model_folder(&what),
+        _ => model_folder(what),
     };
     if mount.folder == folder && pin.is_some_and(|pin| pin != served.report.digest) {
         mount.folder = model_folder(&format!("{what} instead of {folder}"));
@@ -267,11 +313,10 @@ fn mount(
 
 /// What a Job verifies: another claim, folder, source or pin is another thing, and so is a model of another image. The image
 /// that merely downloads it or looks at a claim is not, and neither is another token.
-fn verifies(mount: &ModelMount, image: &Image) -> String {
-    let what = what(&mount.contents, image);
+fn verifies(mount: &ModelMount, what: &str) -> String {
     let pin = mount.digest.as_deref().unwrap_or("any digest");
     let claim = mount.claim.as_deref().unwrap_or("no claim");
-    names::hash(format!("{what} on {claim} as {pin}").as_bytes())[..16].to_string()
+    short_hash(&format!("{what} on {claim} as {pin}"))
 }
 
 fn what(contents: &Contents, image: &Image) -> String {

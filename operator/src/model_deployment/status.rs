@@ -19,7 +19,7 @@ use crate::conditions::{self, Evaluated, State};
 use crate::context::Context;
 use crate::health::lacks::{lacks, split};
 use crate::health::{self, Finding, Rollout, Symptoms, autoscaler, evaluation};
-use crate::names::{COMPONENT, EVALUATES, Owner, VERIFIES, model_child};
+use crate::names::{COMPONENT, Component, EVALUATES, Owner, VERIFIES, model_child};
 use crate::publish::{self, Transition};
 use crate::resources::{Applied, Resources};
 use crate::workload::service::{endpoint, hosts};
@@ -104,9 +104,7 @@ pub fn status(
     let owner = Owner::of(KIND, model.meta());
     let before = model.status.clone().unwrap_or_default();
     let mut state = state(model, fetched, outcome, &owner);
-    state
-        .lacks
-        .extend(autoscaler::findings(&fetched.observed.children, &now));
+    state.lacks.extend(autoscaler::findings(&fetched.observed, &now));
     let serves = model.spec.serving.is_some();
     let services = match outcome {
         Outcome::Applied { applied, .. } if !applied.keep_serving => &applied.services,
@@ -287,10 +285,11 @@ fn symptoms<'a>(
     };
     let job_name = job.map(ResourceExt::name_any);
     let pods = observed.pods.iter().filter(|pod| {
-        let serves = pod
-            .labels()
-            .get(COMPONENT)
-            .is_some_and(|component| ["server", "activator"].contains(&component.as_str()));
+        let serves = pod.labels().get(COMPONENT).is_some_and(|component| {
+            [Component::Server, Component::Activator]
+                .map(Component::as_str)
+                .contains(&component.as_str())
+        });
         serves
             || job_name
                 .as_ref()

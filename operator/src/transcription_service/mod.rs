@@ -8,6 +8,7 @@ pub mod plan;
 pub mod status;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crds::TranscriptionService;
 use crds::canary::CanaryPhase;
@@ -63,46 +64,12 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
         .await
         .map_err(Error::Fetch)?;
     // With a client: write.
-    let settled = conditions::settled(status::conditions(service), service.meta().generation);
-    let mut look_again = None;
-    let outcome = match plan {
-        Err(refusal) => Outcome::Refused(refusal),
-        Ok(plan) => {
-            let (client, metrics) = (&context.client, &context.metrics);
-            let applier = Applier {
-                client,
-                owner: &owner,
-                metrics,
-                settled,
-            };
-            let mut prepared = build::build(&plan);
-            if fetched.observed.keeps_images {
-                prepared = images::keep_serving_images(prepared, &fetched.observed.children);
-            }
-            match applier.apply(prepared, &fetched.observed.children).await {
-                Ok((mut applied, mut changes)) => {
-                    changes.extend(rollout::told(&plan.workload, &changes));
-                    let canary = bring_canary(&plan, service, &fetched, &applier).await;
-                    let canary = match canary {
-                        Err(error) if error.namespace_goes() => return Ok(Action::await_change()),
-                        brought => brought.map(|(live, more)| {
-                            changes.extend(more);
-                            live.map(Box::new)
-                        }),
-                    };
-                    let (workload, observed) = (&plan.workload, &fetched.observed);
-                    look_again = scale(&applier, workload, observed, &mut applied, &mut changes).await;
-                    Outcome::Applied {
-                        plan,
-                        applied: Box::new(applied),
-                        canary,
-                        changes,
-                    }
-                }
-                Err(error) if error.namespace_goes() => return Ok(Action::await_change()),
-                Err(error) => Outcome::Failed { plan, error },
-            }
-        }
+    let brought = match plan {
+        Err(refusal) => Some((Outcome::Refused(refusal), None)),
+        Ok(plan) => bring(plan, service, &owner, &fetched, context).await,
+    };
+    let Some((outcome, look_again)) = brought else {
+        return Ok(Action::await_change());
     };
     let now = status::now();
     let next = status::status(service, &fetched, &outcome, now.clone());
@@ -133,6 +100,48 @@ async fn look_after(service: &TranscriptionService, context: &Context) -> Result
         .into_iter()
         .chain(look_again);
     Ok(pace::again(at_rest, &fetched.observed, &now, awaited))
+}
+
+/// Makes the children as they should be, and says when to look again; nothing where the namespace is on its way out.
+async fn bring(
+    plan: Plan,
+    service: &TranscriptionService,
+    owner: &Owner,
+    fetched: &Fetched,
+    context: &Context,
+) -> Option<(Outcome, Option<Duration>)> {
+    let observed = &fetched.observed;
+    let applier = Applier {
+        client: &context.client,
+        owner,
+        metrics: &context.metrics,
+        settled: conditions::settled(status::conditions(service), service.meta().generation),
+    };
+    let mut prepared = build::build(&plan);
+    if observed.keeps_images {
+        prepared = images::keep_serving_images(prepared, &observed.children);
+    }
+    let (mut applied, mut changes) = match applier.apply(prepared, &observed.children).await {
+        Ok(made) => made,
+        Err(error) if error.namespace_goes() => return None,
+        Err(error) => return Some((Outcome::Failed { plan, error }, None)),
+    };
+    changes.extend(rollout::told(&plan.workload, &changes));
+    let canary = match bring_canary(&plan, service, fetched, &applier).await {
+        Err(error) if error.namespace_goes() => return None,
+        brought => brought.map(|(live, more)| {
+            changes.extend(more);
+            live.map(Box::new)
+        }),
+    };
+    let look_again = scale(&applier, &plan.workload, observed, &mut applied, &mut changes).await;
+    let outcome = Outcome::Applied {
+        plan,
+        applied: Box::new(applied),
+        canary,
+        changes,
+    };
+    Some((outcome, look_again))
 }
 
 /// Makes the canary as it should be. One that cannot be planned stays as it is, and whatever it is, the other pods do.

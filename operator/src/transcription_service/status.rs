@@ -104,9 +104,7 @@ pub fn status(
     let owner = Owner::of(KIND, service.meta());
     let canary = canary::canary(service, fetched, outcome, &now);
     let mut state = state(service, fetched, outcome, &owner);
-    state
-        .lacks
-        .extend(autoscaler::findings(&fetched.observed.children, &now));
+    state.lacks.extend(autoscaler::findings(&fetched.observed, &now));
     state.lacks.extend(canary.as_ref().and_then(canary::finding));
     state.canary = canary.clone();
     let live_service = match outcome {

@@ -4,21 +4,20 @@
 //! activator asks the DNS for the addresses of the pods, to choose among them. Where that has remembered for a while that there
 //! are none, it goes through the second Service, whose own address is always known.
 
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::{
-    Container, ContainerPort, HTTPGetAction, Lifecycle, LifecycleHandler, PodSpec, PodTemplateSpec, Probe,
-    ResourceRequirements, Service, ServiceSpec, SleepAction, Volume,
+    Container, HTTPGetAction, PodSpec, PodTemplateSpec, Probe, ResourceRequirements, Service, ServiceSpec,
+    Volume,
 };
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ObjectMeta;
 
-use super::deployment::{DRAIN_MARGIN, KILL_MARGIN, PRE_STOP};
-use super::pod::{container_security, pod_security};
+use super::lifetime::{drain_argument, grace_seconds, lifecycle, probe, rolling_update};
+use super::pod::{container_security, pod_security, port};
 use super::service::ports;
 use super::{WorkloadPlan, network_policy};
-use crate::duration::{flag, seconds};
 use crate::names::{
     ACTIVATOR_CONTAINER, ADMIN_PORT, Component, GRPC_PORT, HTTP_PORT, activator, any_pod_service,
     pods_service,
@@ -55,13 +54,7 @@ pub fn deployment(plan: &WorkloadPlan) -> Option<Deployment> {
         spec: Some(DeploymentSpec {
             replicas: Some(1),
             selector: plan.owner.label_selector(Component::Activator),
-            strategy: Some(DeploymentStrategy {
-                type_: Some("RollingUpdate".into()),
-                rolling_update: Some(RollingUpdateDeployment {
-                    max_surge: Some(IntOrString::Int(1)),
-                    max_unavailable: Some(IntOrString::Int(0)),
-                }),
-            }),
+            strategy: Some(rolling_update(1, 0)),
             revision_history_limit: Some(3),
             template: PodTemplateSpec {
                 metadata: Some(ObjectMeta {
@@ -77,16 +70,15 @@ pub fn deployment(plan: &WorkloadPlan) -> Option<Deployment> {
 }
 
 fn pod(plan: &WorkloadPlan) -> PodSpec {
-    let grace = PRE_STOP + plan.server.timeout + DRAIN_MARGIN + KILL_MARGIN;
     let volumes: Vec<Volume> = plan.endpoint.volumes().into_iter().map(whole).collect();
     PodSpec {
         service_account_name: Some(plan.name.clone()),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
-        image_pull_secrets: (!plan.image.pull_secrets.is_empty()).then(|| plan.image.pull_secrets.clone()),
+        image_pull_secrets: plan.image.secrets(),
         priority_class_name: plan.placement.priority_class_name.clone(),
         security_context: Some(pod_security()),
-        termination_grace_period_seconds: Some(seconds(grace)),
+        termination_grace_period_seconds: Some(grace_seconds(plan)),
         containers: vec![container(plan)],
         volumes: (!volumes.is_empty()).then_some(volumes),
         ..Default::default()
@@ -104,22 +96,13 @@ fn whole(mut volume: Volume) -> Volume {
 }
 
 fn container(plan: &WorkloadPlan) -> Container {
-    let port = |name: &str, number: i32| ContainerPort {
-        name: Some(name.into()),
-        container_port: number,
-        protocol: Some("TCP".into()),
-        ..Default::default()
-    };
-    let probe = |path: &str, period: i32, failures: i32| Probe {
+    let ask = |path: &str, probe: Probe| Probe {
         http_get: Some(HTTPGetAction {
             path: Some(path.into()),
             port: IntOrString::Int(ADMIN_PORT.into()),
             ..Default::default()
         }),
-        period_seconds: Some(period),
-        failure_threshold: Some(failures),
-        timeout_seconds: Some(5),
-        ..Default::default()
+        ..probe
     };
     let amounts = |cpu: Option<&str>, memory: &str| {
         let cpu = cpu.map(|cpu| ("cpu".to_string(), Quantity(cpu.into())));
@@ -143,17 +126,9 @@ fn container(plan: &WorkloadPlan) -> Container {
             limits: amounts(None, "128Mi"),
             ..Default::default()
         }),
-        readiness_probe: Some(probe("/health/ready", 2, 3)),
-        liveness_probe: Some(probe("/health/live", 10, 6)),
-        lifecycle: Some(Lifecycle {
-            pre_stop: Some(LifecycleHandler {
-                sleep: Some(SleepAction {
-                    seconds: seconds(PRE_STOP),
-                }),
-                ..Default::default()
-            }),
-            ..Default::default()
-        }),
+        readiness_probe: Some(ask("/health/ready", probe(2, 3))),
+        liveness_probe: Some(ask("/health/live", probe(10, 6))),
+        lifecycle: Some(lifecycle()),
         security_context: Some(container_security()),
         termination_message_policy: Some("FallbackToLogsOnError".into()),
         volume_mounts: (!mounts.is_empty()).then_some(mounts),
@@ -170,7 +145,7 @@ fn arguments(plan: &WorkloadPlan) -> Vec<String> {
         format!("--grpc-addr=0.0.0.0:{GRPC_PORT}"),
         format!("--http-addr=0.0.0.0:{HTTP_PORT}"),
         format!("--admin-addr=0.0.0.0:{ADMIN_PORT}"),
-        format!("--drain-timeout={}", flag(plan.server.timeout + DRAIN_MARGIN)),
+        drain_argument(plan),
         "--log-format=json".to_string(),
     ];
     arguments.extend(plan.endpoint.flags());

@@ -7,30 +7,23 @@
 //! the kubelet would kill it in the middle of its last transcriptions. So liveness asks over HTTP whether it still answers.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use crds::placement::{Gpu, TopologySpread};
 use k8s_openapi::DeepMerge;
-use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
 use k8s_openapi::api::core::v1::{
-    Affinity, Container, ContainerPort, GRPCAction, HTTPGetAction, Lifecycle, LifecycleHandler, PodSpec,
-    PodTemplateSpec, Probe, ResourceClaim, ResourceRequirements, SleepAction, TopologySpreadConstraint,
+    Affinity, Container, GRPCAction, HTTPGetAction, PodSpec, PodTemplateSpec, Probe, ResourceClaim,
+    ResourceRequirements, TopologySpreadConstraint,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::api::ObjectMeta;
 
-use super::pod::{container_security, pod_security, temporary_mount, verbatim};
-use super::{Replicas, Role, ServerFlags, Strategy, WorkloadPlan, gpu, resource_claim_template, scheduling};
-use crate::duration::{flag, seconds};
+use super::lifetime::{drain_argument, grace_seconds, lifecycle, probe, rolling_update};
+use super::pod::{container_security, pod_security, port, temporary_mount};
+use super::{Replicas, Role, Strategy, WorkloadPlan, gpu, resource_claim_template, scheduling};
+use crate::duration::flag;
 use crate::names::{GRPC_PORT, HTTP_PORT, SERVER_CONTAINER, VARIANT};
-
-/// Time between the end of a pod being announced and the server being told: endpoints forget the pod meanwhile.
-pub(super) const PRE_STOP: Duration = Duration::from_secs(5);
-/// Time that the server may use for what is left, after the longest request.
-pub(super) const DRAIN_MARGIN: Duration = Duration::from_secs(5);
-/// Time between the server's own end and the kubelet's patience.
-pub(super) const KILL_MARGIN: Duration = Duration::from_secs(5);
 
 /// The Deployment.
 pub fn deployment(plan: &WorkloadPlan) -> Deployment {
@@ -43,7 +36,10 @@ pub fn deployment(plan: &WorkloadPlan) -> Deployment {
         spec: Some(DeploymentSpec {
             replicas,
             selector: plan.owner.label_selector(plan.component()),
-            strategy: Some(strategy(plan)),
+            strategy: Some(match plan.rollout.strategy {
+                Strategy::Surge => rolling_update(1, 0),
+                Strategy::Replace => rolling_update(0, 1),
+            }),
             // Longer than the start probe: a large model may take minutes to load.
             progress_deadline_seconds: Some(900),
             revision_history_limit: Some(3),
@@ -68,20 +64,6 @@ fn template(plan: &WorkloadPlan) -> PodTemplateSpec {
         template.merge_from(more.clone());
     }
     template
-}
-
-fn strategy(plan: &WorkloadPlan) -> DeploymentStrategy {
-    let (surge, unavailable) = match plan.rollout.strategy {
-        Strategy::Surge => (1, 0),
-        Strategy::Replace => (0, 1),
-    };
-    DeploymentStrategy {
-        type_: Some("RollingUpdate".into()),
-        rolling_update: Some(RollingUpdateDeployment {
-            max_surge: Some(IntOrString::Int(surge)),
-            max_unavailable: Some(IntOrString::Int(unavailable)),
-        }),
-    }
 }
 
 fn pod_labels(plan: &WorkloadPlan) -> BTreeMap<String, String> {
@@ -117,7 +99,6 @@ fn pod(plan: &WorkloadPlan) -> PodSpec {
     let claim = gpu.and_then(|gpu| gpu::claim(gpu, own_claim.as_deref()));
     let mut tolerations = plan.placement.tolerations.clone();
     tolerations.extend(plan.gpu.iter().flat_map(gpu::tolerations));
-    let grace = PRE_STOP + plan.server.timeout + DRAIN_MARGIN + KILL_MARGIN;
     PodSpec {
         affinity: scheduling::both(with_volume, on_gpus),
         topology_spread_constraints: spread(plan),
@@ -129,9 +110,9 @@ fn pod(plan: &WorkloadPlan) -> PodSpec {
         service_account_name: Some(plan.name.clone()),
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
-        image_pull_secrets: (!plan.image.pull_secrets.is_empty()).then(|| plan.image.pull_secrets.clone()),
+        image_pull_secrets: plan.image.secrets(),
         security_context: Some(pod_security()),
-        termination_grace_period_seconds: Some(seconds(grace)),
+        termination_grace_period_seconds: Some(grace_seconds(plan)),
         init_containers: Some(vec![
             plan.model.fetch_container(&plan.image, plan.resources.clone()),
         ]),
@@ -163,18 +144,6 @@ fn uploads(plan: &WorkloadPlan) -> u64 {
 }
 
 fn server(plan: &WorkloadPlan) -> Container {
-    let port = |name: &str, number: i32| ContainerPort {
-        name: Some(name.into()),
-        container_port: number,
-        protocol: Some("TCP".into()),
-        ..Default::default()
-    };
-    let probe = |period: i32, failures: i32| Probe {
-        period_seconds: Some(period),
-        failure_threshold: Some(failures),
-        timeout_seconds: Some(5),
-        ..Default::default()
-    };
     Container {
         name: SERVER_CONTAINER.into(),
         image: Some(plan.image.reference.clone()),
@@ -188,15 +157,7 @@ fn server(plan: &WorkloadPlan) -> Container {
             http_get: Some(ask(plan, "/health/live")),
             ..probe(10, 6)
         }),
-        lifecycle: Some(Lifecycle {
-            pre_stop: Some(LifecycleHandler {
-                sleep: Some(SleepAction {
-                    seconds: seconds(PRE_STOP),
-                }),
-                ..Default::default()
-            }),
-            ..Default::default()
-        }),
+        lifecycle: Some(lifecycle()),
         security_context: Some(container_security()),
         termination_message_policy: Some("FallbackToLogsOnError".into()),
         volume_mounts: Some(
@@ -254,11 +215,11 @@ fn arguments(plan: &WorkloadPlan) -> Vec<String> {
         format!("--max-audio-duration={}", flag(flags.max_audio_duration)),
         format!("--max-concurrent={}", flags.max_concurrent),
         format!("--queue-limit={}", flags.queue_limit),
-        format!("--drain-timeout={}", flag(flags.timeout + DRAIN_MARGIN)),
+        drain_argument(plan),
         "--log-format=json".to_string(),
     ];
     arguments.extend(plan.model.format_flag());
-    arguments.extend(asked_for(flags));
+    arguments.extend(flags.asked_for());
     arguments.extend(plan.endpoint.flags());
     arguments.extend(
         plan.model
@@ -267,71 +228,6 @@ fn arguments(plan: &WorkloadPlan) -> Vec<String> {
             .map(|digest| format!("--digest={digest}")),
     );
     arguments
-}
-
-/// The flags that only a spec that asks for them has: the others' pods keep their template when the operator learns one.
-fn asked_for(flags: &ServerFlags) -> impl Iterator<Item = String> {
-    let vad = flags.vad.as_ref();
-    let time = |value: Option<Duration>| value.map(flag);
-    let temperatures: Vec<String> = flags.temperatures.iter().map(f64::to_string).collect();
-    let temperatures = Some(temperatures.join(",")).filter(|list| !list.is_empty());
-    let suppressed = flags.suppress_tokens.as_ref().map(|tokens| {
-        let numbers: Vec<String> = tokens.iter().map(i32::to_string).collect();
-        numbers.join(",")
-    });
-    [
-        ("precision", written(flags.precision)),
-        ("long-form", written(flags.long_form)),
-        ("chunk-silence", time(flags.chunk_silence)),
-        ("channels", written(flags.channels)),
-        ("vad", written(vad.map(|vad| vad.enabled))),
-        ("vad-threshold", written(vad.and_then(|vad| vad.threshold))),
-        ("vad-min-speech", time(vad.and_then(|vad| vad.min_speech))),
-        ("vad-min-silence", time(vad.and_then(|vad| vad.min_silence))),
-        ("vad-speech-pad", time(vad.and_then(|vad| vad.speech_pad))),
-        ("word-timestamps", written(flags.word_timestamps)),
-        (
-            "prepended-punctuation",
-            flags.prepended_punctuation.as_deref().map(verbatim),
-        ),
-        (
-            "appended-punctuation",
-            flags.appended_punctuation.as_deref().map(verbatim),
-        ),
-        (
-            "hallucination-silence-threshold",
-            time(flags.hallucination_silence_threshold),
-        ),
-        ("temperatures", temperatures),
-        ("beam-size", written(flags.beam_size)),
-        ("patience", written(flags.patience)),
-        ("best-of", written(flags.best_of)),
-        ("length-penalty", written(flags.length_penalty)),
-        (
-            "compression-ratio-threshold",
-            written(flags.compression_ratio_threshold),
-        ),
-        ("logprob-threshold", written(flags.logprob_threshold)),
-        ("no-speech-threshold", written(flags.no_speech_threshold)),
-        ("seed", written(flags.seed)),
-        ("suppress-tokens", suppressed),
-        ("suppress-blank", written(flags.suppress_blank)),
-        ("max-initial-timestamp", time(flags.max_initial_timestamp)),
-        ("max-new-tokens", written(flags.max_new_tokens)),
-        ("initial-prompt", flags.initial_prompt.as_deref().map(verbatim)),
-        ("carry-initial-prompt", written(flags.carry_initial_prompt)),
-        ("hotwords", flags.hotwords.as_deref().map(verbatim)),
-        (
-            "condition-on-previous-text",
-            written(flags.condition_on_previous_text),
-        ),
-    ]
-    .into_iter()
-    .filter_map(|(flag, value)| value.map(|value| format!("--{flag}={value}")))
-}
-
-fn written<T: ToString>(value: Option<T>) -> Option<String> {
-    value.map(|value| value.to_string())
 }
 
 fn resources(plan: &WorkloadPlan) -> ResourceRequirements {

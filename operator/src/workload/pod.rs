@@ -4,9 +4,9 @@
 
 use crds::model::ImageSource;
 use k8s_openapi::api::core::v1::{
-    Affinity, Capabilities, Container, EmptyDirVolumeSource, ImageVolumeSource,
-    PersistentVolumeClaimVolumeSource, PodAffinity, PodAffinityTerm, PodSecurityContext,
-    ResourceRequirements, SeccompProfile, SecurityContext, Volume, VolumeMount,
+    Affinity, Capabilities, Container, ContainerPort, EmptyDirVolumeSource, ImageVolumeSource,
+    LocalObjectReference, PersistentVolumeClaimVolumeSource, PodAffinity, PodAffinityTerm,
+    PodSecurityContext, ResourceRequirements, SeccompProfile, SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -165,6 +165,23 @@ impl ModelMount {
                 ..Default::default()
             },
         ]
+    }
+}
+
+impl Image {
+    /// The Secrets that open its registry, as a pod has them.
+    pub fn secrets(&self) -> Option<Vec<LocalObjectReference>> {
+        (!self.pull_secrets.is_empty()).then(|| self.pull_secrets.clone())
+    }
+}
+
+/// A port of a container.
+pub fn port(name: &str, number: i32) -> ContainerPort {
+    ContainerPort {
+        name: Some(name.into()),
+        container_port: number,
+        protocol: Some("TCP".into()),
+        ..Default::default()
     }
 }
 

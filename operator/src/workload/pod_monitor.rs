@@ -43,7 +43,7 @@ fn scraped(plan: &WorkloadPlan) -> LabelSelector {
             .match_labels
             .as_mut()
             .and_then(|labels| labels.remove(COMPONENT));
-        let both = [component, Some("activator".into())]
+        let both = [component, Some(Component::Activator.as_str().into())]
             .into_iter()
             .flatten()
             .collect();

@@ -9,8 +9,7 @@ use std::time::Duration;
 use crds::autoscaling::Autoscaling;
 use crds::condition::Reason;
 use crds::placement::Gpu;
-use crds::serving::{Disruption, Precision, Profile, Serving};
-use crds::transcription::{Channels, LongForm, Task, Vad};
+use crds::serving::{Disruption, Profile, Serving};
 use k8s_openapi::api::core::v1::{PodTemplateSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -19,8 +18,8 @@ use super::endpoint::EndpointPlan;
 use super::rollout::Decision;
 use super::zero::{IDLE_AFTER, ZeroPlan};
 use super::{
-    Budget, Image, ModelMount, MonitoringPlan, Replicas, Role, ServerFlags, Strategy, VadFlags, WorkloadPlan,
-    gpu, pod_template, profile,
+    Budget, Image, ModelMount, MonitoringPlan, Replicas, Role, ServerFlags, Strategy, WorkloadPlan, gpu,
+    pod_template, profile,
 };
 use crate::duration;
 use crate::names::{Component, Owner};
@@ -145,7 +144,7 @@ impl WorkloadPlan {
             vertical_pod_autoscaler: serving.vertical_pod_autoscaler.clone(),
             pod_template: pod_template(serving, owner, &model)?,
             model,
-            server: server_flags(serving)?,
+            server: ServerFlags::of(serving)?,
             disruption: budget(serving.disruption.as_ref(), &replicas),
             monitoring: serving
                 .monitoring
@@ -258,76 +257,8 @@ pub fn resources(serving: &Serving) -> Result<ResourceRequirements, SpecError> {
     })
 }
 
-/// The flags of the server.
-pub fn server_flags(serving: &Serving) -> Result<ServerFlags, SpecError> {
-    let spec = &serving.transcription;
-    Ok(ServerFlags {
-        threads: serving.threads,
-        precision: serving.precision.map(|precision| match precision {
-            Precision::Auto => "auto",
-            Precision::F32 => "f32",
-            Precision::Bf16 => "bf16",
-            Precision::Int8 => "int8",
-        }),
-        language: spec.language.clone(),
-        task: match spec.task {
-            Task::Transcribe => "transcribe",
-            Task::Translate => "translate",
-        },
-        chunk_duration: read("transcription.chunkDuration", &spec.chunk_duration)?,
-        chunk_overlap: read("transcription.chunkOverlap", &spec.chunk_overlap)?,
-        timeout: read("transcription.timeout", &spec.timeout)?,
-        max_audio_duration: read("transcription.maxAudioDuration", &spec.max_audio_duration)?,
-        max_concurrent: spec.max_concurrent,
-        queue_limit: spec.queue_limit,
-        long_form: spec.long_form.map(|form| match form {
-            LongForm::Chunked => "chunked",
-            LongForm::Sequential => "sequential",
-        }),
-        chunk_silence: given("transcription.chunkSilence", &spec.chunk_silence)?,
-        channels: spec.channels.map(|channels| match channels {
-            Channels::Mixed => "mixed",
-            Channels::Separate => "separate",
-        }),
-        prepended_punctuation: spec.prepended_punctuation.clone(),
-        appended_punctuation: spec.appended_punctuation.clone(),
-        hallucination_silence_threshold: given(
-            "transcription.hallucinationSilenceThreshold",
-            &spec.hallucination_silence_threshold,
-        )?,
-        patience: spec.patience,
-        length_penalty: spec.length_penalty,
-        seed: spec.seed,
-        suppress_tokens: spec.suppress_tokens.clone(),
-        suppress_blank: spec.suppress_blank,
-        max_initial_timestamp: given("transcription.maxInitialTimestamp", &spec.max_initial_timestamp)?,
-        max_new_tokens: spec.max_new_tokens,
-        vad: spec.vad.as_ref().map(vad_flags).transpose()?,
-        word_timestamps: spec.word_timestamps,
-        temperatures: spec.temperatures.clone(),
-        beam_size: spec.beam_size,
-        best_of: spec.best_of,
-        compression_ratio_threshold: spec.compression_ratio_threshold,
-        logprob_threshold: spec.logprob_threshold,
-        no_speech_threshold: spec.no_speech_threshold,
-        initial_prompt: spec.initial_prompt.clone(),
-        carry_initial_prompt: spec.carry_initial_prompt,
-        hotwords: spec.hotwords.clone(),
-        condition_on_previous_text: spec.condition_on_previous_text,
-    })
-}
-
-fn vad_flags(vad: &Vad) -> Result<VadFlags, SpecError> {
-    Ok(VadFlags {
-        enabled: vad.enabled,
-        threshold: vad.threshold,
-        min_speech: given("transcription.vad.minSpeech", &vad.min_speech)?,
-        min_silence: given("transcription.vad.minSilence", &vad.min_silence)?,
-        speech_pad: given("transcription.vad.speechPad", &vad.speech_pad)?,
-    })
-}
-
-fn given(field: &'static str, value: &Option<String>) -> Result<Option<Duration>, SpecError> {
+/// A duration of the spec, where it has one.
+pub(super) fn given(field: &'static str, value: &Option<String>) -> Result<Option<Duration>, SpecError> {
     value.as_deref().map(|value| read(field, value)).transpose()
 }
 
@@ -400,12 +331,12 @@ mod tests {
     fn a_duration_that_is_none_is_refused() {
         let spec = json!({"transcription": {"timeout": "soon"}});
         assert_eq!(
-            server_flags(&serving(spec)).unwrap_err().to_string(),
+            ServerFlags::of(&serving(spec)).unwrap_err().to_string(),
             "transcription.timeout is no duration such as 90s: soon"
         );
         let spec = json!({"transcription": {"vad": {"speechPad": "wide"}}});
         assert_eq!(
-            server_flags(&serving(spec)).unwrap_err().to_string(),
+            ServerFlags::of(&serving(spec)).unwrap_err().to_string(),
             "transcription.vad.speechPad is no duration such as 90s: wide"
         );
     }

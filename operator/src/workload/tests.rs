@@ -219,6 +219,7 @@ fn a_flag_comes_only_with_its_field() {
     for (field, value, flag) in [
         ("longForm", json!("Chunked"), "--long-form=chunked"),
         ("chunkSilence", json!("700ms"), "--chunk-silence=700ms"),
+        ("encoderTail", json!("1s500ms"), "--encoder-tail=1500ms"),
         ("channels", json!("Separate"), "--channels=separate"),
         ("prependedPunctuation", json!("(["), "--prepended-punctuation=(["),
         ("appendedPunctuation", json!("$)"), "--appended-punctuation=$$)"),

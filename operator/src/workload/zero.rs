@@ -1,6 +1,6 @@
 //! When a service has no pods.
 //!
-//! In: how long no request may have come, the live Deployments, and what the activator says of its requests. Out: whether pods
+//! In: how long no request may have come, the live Deployments and their pods, and what the activator says of its requests. Out: whether pods
 //! start, end or stay, and when to look again. Pure: the time comes from outside.
 //!
 //! Pods end only when everything speaks for it: nothing waits or runs, nothing did for as long as the spec says, and the pods
@@ -12,6 +12,7 @@ use std::time::Duration;
 use crds::condition::Reason;
 use crds::serving::Serving;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 
@@ -19,7 +20,8 @@ use super::{Replicas, WorkloadPlan};
 use crate::demand::{Demand, Heard};
 use crate::duration;
 use crate::health::Finding;
-use crate::names::{self, COMPONENT};
+use crate::health::rollout::serves_since;
+use crate::names::{self, COMPONENT, Component};
 use crate::observe::Observed;
 use crate::resources::{Applied, Resources};
 
@@ -81,11 +83,11 @@ impl ZeroPlan {
                 && selector
                     .and_then(|selector| selector.get(COMPONENT))
                     .map(String::as_str)
-                    == Some("activator")
+                    == Some(Component::Activator.as_str())
         });
         let heard = observed.demand.as_ref();
         let (turn, look_again) = match (plan.live(observed), heard.and_then(Heard::demand)) {
-            (Some(live), Some((demand, now))) => decide(self.idle_after, live, demand, now),
+            (Some(live), Some((demand, now))) => decide(self.idle_after, live, &observed.pods, demand, now),
             _ => (Turn::Stay, None),
         };
         let silent = heard.is_some_and(Heard::is_silent).then(|| {
@@ -110,6 +112,7 @@ impl ZeroPlan {
 fn decide(
     idle_after: Duration,
     live: &Deployment,
+    pods: &[Pod],
     demand: Demand,
     now: Timestamp,
 ) -> (Turn, Option<Duration>) {
@@ -119,7 +122,7 @@ fn decide(
         (0, false) | (_, true) => (Turn::Stay, None),
         (_, false) => {
             // Pods that cannot answer yet have not been idle.
-            let Some(since) = ready_since(live) else {
+            let Some(since) = ready_since(live, pods) else {
                 return (Turn::Stay, None);
             };
             let ready = Duration::try_from(now.duration_since(since)).unwrap_or_default();
@@ -132,18 +135,11 @@ fn decide(
     }
 }
 
-/// Since when all pods that there should be are there.
-fn ready_since(live: &Deployment) -> Option<Timestamp> {
-    let status = live.status.as_ref()?;
-    let current = status.observed_generation >= live.metadata.generation;
-    if !current || available(live) < replicas(live) {
-        return None;
-    }
-    let conditions = status.conditions.iter().flatten();
-    let available = conditions
-        .into_iter()
-        .find(|condition| condition.type_ == "Available" && condition.status == "True")?;
-    available.last_transition_time.as_ref().map(|time| time.0)
+/// Since when requests could be answered, if all pods that there should be are there.
+fn ready_since(live: &Deployment, pods: &[Pod]) -> Option<Timestamp> {
+    let current = live.status.as_ref()?.observed_generation >= live.metadata.generation;
+    let all = available(live) >= replicas(live);
+    serves_since(live, pods).filter(|_| current && all)
 }
 
 fn available(live: &Deployment) -> i32 {
@@ -223,20 +219,32 @@ pub struct Sleep {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     const IDLE: Duration = Duration::from_secs(600);
 
-    fn live(replicas: i32, available: i32, since: i64) -> Deployment {
+    /// A Deployment that has been Available since it is there, as one that may replace its only pod, and its pods.
+    fn live(replicas: i32, available: i32, since: i64) -> (Deployment, Vec<Pod>) {
+        let labels = json!({COMPONENT: "server"});
+        let deployment = json!({
+            "metadata": {"name": "calls", "generation": 3},
+            "spec": {"replicas": replicas, "selector": {"matchLabels": labels}, "template": {}},
+            "status": {"observedGeneration": 3, "availableReplicas": available, "conditions": [
+                {"type": "Available", "status": "True", "lastTransitionTime": "1970-01-01T00:00:00Z"},
+            ]},
+        });
+        let pods = (0..available).map(|_| pod(&labels, since)).collect();
+        (serde_json::from_value(deployment).unwrap(), pods)
+    }
+
+    fn pod(labels: &Value, since: i64) -> Pod {
         let since = Timestamp::from_second(since).unwrap();
         serde_json::from_value(json!({
-            "metadata": {"name": "calls", "generation": 3},
-            "spec": {"replicas": replicas, "selector": {}, "template": {}},
-            "status": {"observedGeneration": 3, "availableReplicas": available, "conditions": [
-                {"type": "Available", "status": "True", "lastTransitionTime": since.to_string()},
-            ]},
+            "metadata": {"labels": labels},
+            "status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": since.to_string()}]},
         }))
         .unwrap()
     }
@@ -250,9 +258,9 @@ mod tests {
         }
     }
 
-    fn decided(live: &Deployment, demand: Demand, now: i64) -> (Turn, Option<u64>) {
+    fn decided((live, pods): &(Deployment, Vec<Pod>), demand: Demand, now: i64) -> (Turn, Option<u64>) {
         let now = Timestamp::from_second(now).unwrap();
-        let (turn, again) = decide(IDLE, live, demand, now);
+        let (turn, again) = decide(IDLE, live, pods, demand, now);
         (turn, again.map(|again| again.as_secs()))
     }
 
@@ -286,6 +294,18 @@ mod tests {
     }
 
     #[test]
+    fn only_a_pod_that_can_answer_counts_from_when_it_could() {
+        let idle = demand(0, 0, 5_000.0);
+        let mut replaced = live(1, 1, 9_000);
+        let mut old = pod(&json!({COMPONENT: "server"}), 0);
+        old.metadata.deletion_timestamp = Some(Time(Timestamp::from_second(8_000).unwrap()));
+        replaced.1.extend([old, pod(&json!({COMPONENT: "activator"}), 0)]);
+        assert_eq!(decided(&replaced, idle, 9_100), (Turn::Stay, Some(500)));
+        let two = (live(2, 2, 0).0, [live(1, 1, 0).1, live(1, 1, 9_000).1].concat());
+        assert_eq!(decided(&two, idle, 9_100), (Turn::Sleep, None));
+    }
+
+    #[test]
     fn pods_stay_while_a_request_waits_or_runs_or_while_they_are_not_ready() {
         for (waiting, running) in [(1, 0), (0, 1)] {
             let busy = demand(waiting, running, 0.0);
@@ -297,7 +317,7 @@ mod tests {
             (Turn::Stay, None)
         );
         let mut new = live(1, 1, 0);
-        new.metadata.generation = Some(4);
+        new.0.metadata.generation = Some(4);
         assert_eq!(decided(&new, demand(0, 0, 5_000.0), 9_999), (Turn::Stay, None));
     }
 }

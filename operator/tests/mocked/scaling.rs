@@ -162,6 +162,10 @@ async fn an_autoscaler_without_metrics_is_told_and_forgotten_when_they_come() {
             "conditions": [available],
         });
     });
+    scenario.world().put(
+        "pods",
+        crate::zero::ready_pod("calls-1", "server", "2026-01-01T00:00:00Z"),
+    );
     let degraded = || scenario.condition("transcriptionservices", "calls", "Degraded");
     let now = operator::transcription_service::status::now().0.to_string();
     scales(&scenario, "False", "FailedGetResourceMetric", &now);

@@ -33,16 +33,23 @@ impl Activator {
 
     /// A pod of the activator, ready.
     fn pod(&self) -> Value {
-        json!({
-            "apiVersion": "v1", "kind": "Pod",
-            "metadata": {"name": "calls-activator-1", "namespace": "speech", "uid": "u-pod", "labels": {
-                "parlance.dev/kind": "TranscriptionService", "parlance.dev/name": "calls",
-                "app.kubernetes.io/component": "activator", "app.kubernetes.io/managed-by": "parlance-operator",
-            }},
-            "spec": {"containers": [{"name": "activator"}], "nodeName": "n"},
-            "status": {"phase": "Running", "podIP": self.ip, "conditions": [{"type": "Ready", "status": "True"}]},
-        })
+        let mut pod = ready_pod("calls-activator-1", "activator", "2026-01-01T00:00:00Z");
+        pod["status"]["podIP"] = json!(self.ip);
+        pod
     }
+}
+
+/// A pod that has been ready since then.
+pub(crate) fn ready_pod(name: &str, component: &str, since: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": "speech", "uid": format!("u-{name}"), "labels": {
+            "parlance.dev/kind": "TranscriptionService", "parlance.dev/name": "calls",
+            "app.kubernetes.io/component": component, "app.kubernetes.io/managed-by": "parlance-operator",
+        }},
+        "spec": {"containers": [{"name": component}], "nodeName": "n"},
+        "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": since}]},
+    })
 }
 
 fn said(version: u64, waiting: u64, running: u64, idle: f64) -> Value {
@@ -106,6 +113,10 @@ async fn it_sleeps_when_no_request_came_and_wakes_for_the_next() {
     assert_eq!(selected(&scenario), "server", "nobody else answers yet");
 
     serve(&scenario, "calls", 2);
+    for name in ["calls-1", "calls-2"] {
+        let pod = ready_pod(name, "server", "2026-01-01T00:00:00Z");
+        scenario.world().put("pods", pod);
+    }
     serve(&scenario, "calls-activator", 1);
     scenario.world().put("pods", activator.pod());
     activator.say(said(2, 0, 1, 0.0));
@@ -118,6 +129,9 @@ async fn it_sleeps_when_no_request_came_and_wakes_for_the_next() {
     activator.say(said(3, 0, 0, 60.0));
     until(&scenario, "it sleeps", |scenario| replicas(scenario) == 0).await;
     serve(&scenario, "calls", 0);
+    for name in ["calls-1", "calls-2"] {
+        scenario.world().delete("pods", name);
+    }
     scenario.reconcile_service().await.unwrap();
     let ready = scenario.condition("transcriptionservices", "calls", "Ready");
     assert_eq!(ready, ("True".into(), "ScaledToZero".into()));
@@ -141,6 +155,19 @@ async fn it_sleeps_when_no_request_came_and_wakes_for_the_next() {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     assert_eq!(replicas(&scenario), 1);
+    // It comes at last. Its Deployment has been Available all the while, as one that may replace its only pod is.
+    let now = operator::transcription_service::status::now().0.to_string();
+    scenario.world().put("pods", ready_pod("calls-3", "server", &now));
+    serve(&scenario, "calls", 1);
+    for _ in 0..20 {
+        scenario.reconcile_service().await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(replicas(&scenario), 1, "nobody could have asked it");
+    scenario.world().edit("pods", "calls-3", |pod| {
+        pod["status"]["conditions"][0]["lastTransitionTime"] = json!("2026-01-01T00:00:00Z");
+    });
+    until(&scenario, "it sleeps again", |scenario| replicas(scenario) == 0).await;
     activator.task.abort();
 }
 

@@ -36,6 +36,8 @@ pub struct Decoding {
     pub max_initial_timestamp: Option<Duration>,
     /// Most tokens of a window, `sample_len` there; `None`: half of what the decoder can hold.
     pub max_new_tokens: Option<usize>,
+    /// Least tokens of a window, before which it does not end (`min_new_tokens` in transformers); for benchmarks.
+    pub min_new_tokens: usize,
 }
 
 impl Default for Decoding {
@@ -54,6 +56,7 @@ impl Default for Decoding {
             suppress_blank: true,
             max_initial_timestamp: None,
             max_new_tokens: None,
+            min_new_tokens: 0,
         }
     }
 }

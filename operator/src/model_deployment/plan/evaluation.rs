@@ -14,8 +14,9 @@ use super::super::fetch::Fetched;
 use super::{done, of_job};
 use crate::accepted::Accepted;
 use crate::health::evaluation;
-use crate::names::{self, EVALUATES, Owner};
+use crate::names::{EVALUATES, Owner, short_hash};
 use crate::workload::scheduling;
+use crate::workload::server_flags::ServerFlags;
 use crate::workload::settings::{self, SpecError};
 use crate::workload::{Image, ModelMount};
 
@@ -79,7 +80,7 @@ pub fn plan(
         .or_else(|| reported.map(|(report, at)| report.into_status(digest, &evaluates, at)));
     let usual = Serving::default();
     let serving = model.spec.serving.as_ref();
-    let flags = settings::server_flags(serving.unwrap_or(&usual))?;
+    let flags = ServerFlags::of(serving.unwrap_or(&usual))?;
     let hears = model.spec.format == ModelFormat::Whisper;
     let job = EvaluationJob {
         owner: owner.clone(),
@@ -104,5 +105,5 @@ pub fn plan(
 /// Hash of what is tried and how: of another model, other samples or another threshold nothing is known yet.
 fn evaluates(asked: &Evaluation, digest: &str) -> String {
     let asked = serde_json::to_string(asked).unwrap_or_default();
-    names::hash(format!("{digest} by {asked}").as_bytes())[..16].to_string()
+    short_hash(&format!("{digest} by {asked}"))
 }

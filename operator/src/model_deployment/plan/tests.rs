@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::names::Kind;
+use crate::names::{EVALUATES, Kind};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
 fn model(spec: Value, status: Value) -> ModelDeployment {
@@ -168,7 +168,7 @@ fn gated() -> Value {
 fn tried(mut fetched: Fetched, plan: &Plan, value: f64) -> Fetched {
     let job = plan.evaluation.as_ref().unwrap().job.as_ref().unwrap();
     let done = json!({
-        "metadata": {"name": "digits-eval-1", "annotations": {names::EVALUATES: job.evaluates},
+        "metadata": {"name": "digits-eval-1", "annotations": {EVALUATES: job.evaluates},
                      "ownerReferences": [job.owner.reference()]},
         "status": {"conditions": [{"type": "Complete", "status": "True"}]},
     });

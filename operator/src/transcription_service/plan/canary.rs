@@ -18,7 +18,7 @@ use super::super::fetch::Fetched;
 use super::verdict::{self, Failure};
 use super::{Error, Place, own_model, shared_model};
 use crate::drift::as_json;
-use crate::names::{Owner, cache_claim, canary_child, hash};
+use crate::names::{Owner, cache_claim, canary_child, hash, short_hash};
 use crate::workload::claim::ClaimPlan;
 use crate::workload::rollout::{self, Nodes};
 use crate::workload::settings::{self, SpecError};
@@ -177,7 +177,7 @@ fn variant(block: &Canary, mount: &ModelMount) -> String {
     } = block;
     let shared = model_ref.as_ref().and(mount.digest.as_ref());
     let what = json!([model_ref, model, image, transcription, shared]);
-    hash(what.to_string().as_bytes())[..16].to_string()
+    short_hash(&what.to_string())
 }
 
 /// Why the same has failed before.
