@@ -83,7 +83,11 @@ fn counted(logs: &[String], word: &str) -> usize {
             .split(", ")
             .find_map(|part| part.strip_suffix(word)?.trim().parse::<usize>().ok())
     };
-    let of_pod = |log: &String| log.lines().find_map(number).unwrap_or_else(|| panic!("no {word} in {log}"));
+    let of_pod = |log: &String| {
+        log.lines()
+            .find_map(number)
+            .unwrap_or_else(|| panic!("no {word} in {log}"))
+    };
     logs.iter().map(of_pod).sum()
 }
 
