@@ -5,7 +5,6 @@ use std::{
     cell::OnceCell,
     hint::black_box,
     io::{self, BufRead, Write},
-    path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
@@ -14,11 +13,10 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::{
     audio::{Pcm16k, SAMPLE_RATE},
-    bundled::{self, NotBundled},
-    decoder::{Decoder, Prompt, Rules},
+    decoder::{Decoder, Prompt, Rules, most_after},
     encoder::{self, Encoded},
     kernels::peaks,
-    model::{Dtype, Model, ModelError, Precision},
+    model::{Choice, ChoiceError, Model},
     pipeline::{self, Cancel, Decoding, Language, Options, PipelineError, Task},
 };
 
@@ -29,14 +27,8 @@ pub use measure::Measure;
 /// What is to be measured.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Directory of the model; the bundled one without.
-    pub model: Option<PathBuf>,
-    /// Precision of the files.
-    pub dtype: Option<Dtype>,
-    /// Precision of the products with weights.
-    pub precision: Precision,
-    /// Threads; 0 for as many as the cgroup grants.
-    pub threads: usize,
+    /// Which model, and how.
+    pub model: Choice,
     /// Tokens of a window.
     pub tokens: usize,
     /// How often each thing is measured, after once that is not counted.
@@ -50,9 +42,7 @@ pub struct Request {
 #[allow(missing_docs)] // each variant is its sentence
 pub enum BenchError {
     #[error(transparent)]
-    NotBundled(#[from] NotBundled),
-    #[error("cannot load the model in {}: {source}", model.display())]
-    Load { model: PathBuf, source: ModelError },
+    Load(#[from] ChoiceError),
     #[error(transparent)]
     Pipeline(#[from] PipelineError),
     #[error("{0}")]
@@ -63,13 +53,8 @@ pub enum BenchError {
 
 /// Measures, and writes a table, or with `turns` the milliseconds of each line that comes.
 pub fn run(request: &Request, input: impl BufRead, out: &mut impl Write) -> Result<(), BenchError> {
-    let dir = match &request.model {
-        Some(dir) => dir.clone(),
-        None => bundled::find(bundled::DEFAULT)?,
-    };
     let started = Instant::now();
-    let model = Model::load_with(&dir, request.dtype, request.precision, request.threads);
-    let model = &model.map_err(|source| BenchError::Load { model: dir, source })?;
+    let model = &request.model.load()?;
     let bench = Bench {
         model,
         window: OnceCell::new(),
@@ -248,8 +233,7 @@ fn sound(seconds: f64) -> Pcm16k {
 
 /// Refuses what would end before it has as many tokens as are to be measured.
 fn room(model: &Model, prompt: usize, tokens: usize) -> Result<(), PipelineError> {
-    let config = model.config();
-    let most = (config.sizes.decoder_positions / 2).min(config.tokens.max_length.saturating_sub(prompt));
+    let most = most_after(model.config(), prompt);
     if tokens <= most {
         return Ok(());
     }
@@ -285,13 +269,14 @@ fn options(model: &Model, tokens: usize) -> Options {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bundled;
 
     fn request(turns: bool) -> Request {
         Request {
-            model: None,
-            dtype: None,
-            precision: Precision::Auto,
-            threads: 1,
+            model: Choice {
+                threads: 1,
+                ..Choice::default()
+            },
             tokens: 3,
             rounds: 1,
             turns,

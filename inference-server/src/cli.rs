@@ -8,7 +8,7 @@ use crate::{
     bundled, fetch, inspect,
     keys::Keys,
     kind::ModelFormat,
-    model::{Dtype, Precision},
+    model::{Choice, Dtype},
     pipeline::{self, Clip, Options},
     render::Format,
     run, traces, transcribe,
@@ -19,7 +19,9 @@ mod activation;
 mod batch;
 mod benchmark;
 mod evaluation;
+mod model;
 mod process;
+mod s3;
 mod source;
 mod tls;
 mod transcription;
@@ -28,6 +30,7 @@ use activation::ActivateArgs;
 use batch::BatchArgs;
 use benchmark::BenchArgs;
 use evaluation::EvaluateArgs;
+use model::ModelArgs;
 use process::{AddressArgs, LogArgs};
 use source::SourceArgs;
 use tls::TlsArgs;
@@ -80,9 +83,8 @@ pub struct ServeArgs {
     )]
     #[arg(help_heading = "Model")]
     format: ModelFormat,
-    /// Directory of the model [default: the bundled whisper-nano-digits]
-    #[arg(long, env = "PARLANCE_MODEL", value_name = "DIR", help_heading = "Model")]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelArgs,
     /// Name under which the model is served [default: the directory's name]
     #[arg(
         long,
@@ -99,21 +101,6 @@ pub struct ServeArgs {
         help_heading = "Model"
     )]
     digest: Option<String>,
-    /// Precision of the graphs to load: fp32, fp16, int8, q8 or uint8 [default: the first of them that is there]
-    #[arg(long, env = "PARLANCE_DTYPE", value_name = "DTYPE", help_heading = "Model")]
-    dtype: Option<Dtype>,
-    /// Precision of the products with weights: auto (f32), f32, bf16 or int8
-    #[arg(long, env = "PARLANCE_PRECISION", default_value_t = Precision::Auto, value_name = "PRECISION")]
-    precision: Precision,
-    /// Threads of the model; 0 takes as many as the cgroup grants
-    #[arg(
-        long,
-        env = "PARLANCE_THREADS",
-        default_value_t = 0,
-        value_name = "N",
-        help_heading = "Model"
-    )]
-    threads: usize,
     #[command(flatten)]
     addresses: AddressArgs,
     #[command(flatten)]
@@ -184,18 +171,8 @@ pub struct ServeArgs {
 pub struct TranscribeArgs {
     /// An audio file: WAV, FLAC, MP3, AAC, M4A, Ogg, Opus or WebM
     file: PathBuf,
-    /// Directory of the model [default: the bundled whisper-nano-digits]
-    #[arg(long, env = "PARLANCE_MODEL", value_name = "DIR")]
-    model: Option<PathBuf>,
-    /// Precision of the graphs to load: fp32, fp16, int8, q8 or uint8 [default: the first of them that is there]
-    #[arg(long, env = "PARLANCE_DTYPE", value_name = "DTYPE")]
-    dtype: Option<Dtype>,
-    /// Precision of the products with weights: auto (f32), f32, bf16 or int8
-    #[arg(long, env = "PARLANCE_PRECISION", default_value_t = Precision::Auto, value_name = "PRECISION")]
-    precision: Precision,
-    /// Threads of the model; 0 takes as many as the cgroup grants
-    #[arg(long, env = "PARLANCE_THREADS", default_value_t = 0, value_name = "N")]
-    threads: usize,
+    #[command(flatten)]
+    model: ModelArgs,
     #[command(flatten)]
     transcription: TranscriptionArgs,
     /// Parts of the audio to transcribe, in seconds: start,end,start,end,... [default: all of it]
@@ -272,9 +249,6 @@ impl ServeArgs {
             model,
             model_name,
             digest,
-            dtype,
-            precision,
-            threads,
             addresses,
             tls,
             transcription,
@@ -288,14 +262,20 @@ impl ServeArgs {
             logs,
             otlp_endpoint,
         } = self;
+        let Choice {
+            dir,
+            dtype,
+            precision,
+            threads,
+        } = model.into_choice();
         let AddressArgs { grpc_addr, http_addr } = addresses;
         let LogArgs {
             log_format,
             log_level,
         } = logs;
         Ok(run::Config {
-            model: match (model, format) {
-                (Some(model), _) => model,
+            model: match (dir, format) {
+                (Some(dir), _) => dir,
                 (None, ModelFormat::Whisper) => bundled::find(bundled::DEFAULT)?,
                 (None, ModelFormat::Onnx) => return Err(run::Error::NoModel),
             },
@@ -331,19 +311,13 @@ impl TranscribeArgs {
         let Self {
             file,
             model,
-            dtype,
-            precision,
-            threads,
             transcription,
             clip_timestamps,
             format,
         } = self;
         transcribe::Request {
             file,
-            model,
-            dtype,
-            precision,
-            threads,
+            model: model.into_choice(),
             options: Options {
                 clips: clip_timestamps.unwrap_or_default().0,
                 ..transcription.into_options()

@@ -22,7 +22,7 @@ mod search;
 
 pub use prompt::{Prompt, no_speech_token};
 pub use rules::Rules;
-pub use search::drawn_from;
+pub use search::{drawn_from, most_after};
 
 /// What the decoder said for one window.
 #[derive(Clone, Debug, PartialEq)]

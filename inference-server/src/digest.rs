@@ -44,7 +44,7 @@ pub fn directory(dir: &Path) -> io::Result<Digest> {
 }
 
 /// What a file system keeps at the root of a volume, readable by root alone.
-const LOST_AND_FOUND: &str = "lost+found";
+pub const LOST_AND_FOUND: &str = "lost+found";
 
 /// The regular files of a directory whose names do not begin with a dot, relative to it, sorted by their paths' bytes.
 /// A volume's `lost+found` is no part of a model.

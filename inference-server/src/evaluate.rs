@@ -15,8 +15,7 @@ pub use report::{Failing, Report};
 pub use samples::Samples;
 
 use crate::{
-    bundled,
-    model::{Dtype, Model, Precision},
+    model::{Choice, Model},
     pipeline::{self, Cancel, Options},
     transcribe::AudioFile,
 };
@@ -35,16 +34,10 @@ pub enum Metric {
 /// What `parlance-server evaluate` is asked to do.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The model directory; `None`: the bundled model.
-    pub model: Option<PathBuf>,
+    /// Which model, and how.
+    pub model: Choice,
     /// The digest that it must have, `sha256:<hex>`.
     pub digest: Option<String>,
-    /// Precision of its graphs; `None`: the first that is there.
-    pub dtype: Option<Dtype>,
-    /// In which the products with weights are computed.
-    pub precision: Precision,
-    /// Threads (0: as the cgroup grants).
-    pub threads: usize,
     /// Language, task and windows.
     pub options: Options,
     /// What it is tried on.
@@ -156,13 +149,8 @@ fn word_error_rate(request: &Request) -> Result<Report, EvaluateError> {
 }
 
 fn load(request: &Request) -> Result<Model, EvaluateError> {
-    let invalid = |error: &dyn std::fmt::Display| EvaluateError::InvalidModel(error.to_string());
-    let dir = match &request.model {
-        Some(dir) => dir.clone(),
-        None => bundled::find(bundled::DEFAULT).map_err(|e| invalid(&e))?,
-    };
-    let model = Model::load_with(&dir, request.dtype, request.precision, request.threads);
-    let model = model.map_err(|e| invalid(&format!("the model in {}: {e}", dir.display())))?;
+    let model = request.model.load();
+    let model = model.map_err(|e| EvaluateError::InvalidModel(e.to_string()))?;
     request.verify(&model.facts().digest)?;
     Ok(model)
 }

@@ -12,6 +12,7 @@ use crate::{
     vad::Detector,
 };
 
+mod choice;
 mod config;
 mod dtype;
 mod error;
@@ -25,6 +26,7 @@ mod turns;
 mod weights;
 mod whisper;
 
+pub use choice::{Choice, ChoiceError};
 pub use config::{Config, FeatureConfig, Sizes, TokenConfig};
 pub use dtype::Dtype;
 pub use error::ModelError;

@@ -9,8 +9,7 @@ use std::{
 
 use crate::{
     audio::{Channels, Source, SourceError},
-    bundled,
-    model::{Dtype, Model, Precision},
+    model::Choice,
     pipeline::{self, Cancel, Options, PipelineError, Recording, Take},
     render::{Format, render},
 };
@@ -23,14 +22,8 @@ const NO_LIMIT: Duration = Duration::from_secs(u32::MAX as u64);
 pub struct Request {
     /// The audio file.
     pub file: PathBuf,
-    /// The model directory; `None`: the bundled model.
-    pub model: Option<PathBuf>,
-    /// Precision of its graphs; `None`: the first that is there.
-    pub dtype: Option<Dtype>,
-    /// In which the products with weights are computed.
-    pub precision: Precision,
-    /// Threads (0: as the cgroup grants).
-    pub threads: usize,
+    /// Which model, and how.
+    pub model: Choice,
     /// Language, task and windows.
     pub options: Options,
     /// What to write.
@@ -46,12 +39,7 @@ pub struct TranscribeError(String);
 pub fn run(request: &Request, out: &mut dyn Write) -> Result<(), TranscribeError> {
     // The audio first: it is the likelier mistake, and the cheaper one to find.
     let audio = AudioFile::open(&request.file, request.options.channels)?;
-    let dir = match &request.model {
-        Some(dir) => dir.clone(),
-        None => bundled::find(bundled::DEFAULT).map_err(|e| TranscribeError(e.to_string()))?,
-    };
-    let load = Model::load_with(&dir, request.dtype, request.precision, request.threads);
-    let model = load.map_err(|e| TranscribeError(format!("the model in {}: {e}", dir.display())))?;
+    let model = request.model.load().map_err(|e| TranscribeError(e.to_string()))?;
     let transcript = pipeline::transcribe(&model, &audio, &request.options, &Cancel::new());
     let transcript = transcript?;
     let written = out

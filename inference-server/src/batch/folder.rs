@@ -18,11 +18,10 @@ use super::{
     place::{Fault, Listed, Version, too_large},
     plan::Entry,
 };
+use crate::digest::LOST_AND_FOUND;
 
 /// What a file is called while it is written.
 const PREFIX: &str = ".parlance-";
-/// Made by the file system itself, and closed to everybody.
-const LOST_AND_FOUND: &str = "lost+found";
 /// Entries of the list that wait to be taken.
 const AHEAD: usize = 1000;
 

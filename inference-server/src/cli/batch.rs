@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 use reqwest::Url;
 
-use super::{at_least_one, positive_duration};
+use super::{at_least_one, positive_duration, process::LogArgs, s3::S3Args};
 use crate::{
     audio::Channels,
     batch::{self, Address, Asked, EXTENSIONS, Place, Request, Server, Shard},
@@ -46,12 +46,8 @@ pub struct BatchArgs {
     service: ServiceArgs,
     #[command(flatten)]
     transcription: AskedArgs,
-    /// Another server than Amazon's; its keys come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ...)
-    #[arg(long, env = "PARLANCE_S3_ENDPOINT", value_name = "URL", value_parser = address, help_heading = "S3")]
-    s3_endpoint: Option<Url>,
-    /// Region of the buckets [default: the environment's AWS_REGION, or us-east-1]
-    #[arg(long, env = "PARLANCE_S3_REGION", value_name = "REGION", help_heading = "S3")]
-    s3_region: Option<String>,
+    #[command(flatten)]
+    s3: S3Args,
     /// After SIGTERM, the longest time for what is under way to finish
     #[arg(
         long,
@@ -61,24 +57,8 @@ pub struct BatchArgs {
     )]
     #[arg(value_parser = humantime::parse_duration)]
     drain_timeout: Duration,
-    /// How log lines on standard error look
-    #[arg(
-        long,
-        env = "PARLANCE_LOG_FORMAT",
-        default_value = "text",
-        value_name = "FORMAT"
-    )]
-    #[arg(help_heading = "Logs")]
-    log_format: LogFormat,
-    /// A level (error, warn, info, debug, trace) or tracing directives
-    #[arg(
-        long,
-        env = "PARLANCE_LOG_LEVEL",
-        default_value = "info",
-        value_name = "LEVEL",
-        help_heading = "Logs"
-    )]
-    log_level: String,
+    #[command(flatten)]
+    logs: LogArgs,
 }
 
 /// Who transcribes.
@@ -160,11 +140,15 @@ impl BatchArgs {
             shard,
             service,
             transcription,
-            s3_endpoint,
-            s3_region,
+            s3: S3Args {
+                s3_endpoint,
+                s3_region,
+            },
             drain_timeout,
-            log_format,
-            log_level,
+            logs: LogArgs {
+                log_format,
+                log_level,
+            },
         } = self;
         let ServiceArgs {
             service: url,

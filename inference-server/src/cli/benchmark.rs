@@ -1,30 +1,15 @@
 //! The flags of `bench`. Parses, and does nothing else.
 
-use std::path::PathBuf;
-
 use clap::Args;
 
-use super::at_least_one;
-use crate::{
-    bench::Request,
-    model::{Dtype, Precision},
-};
+use super::{at_least_one, model::ModelArgs};
+use crate::bench::Request;
 
 /// The flags of `bench`.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
-    /// Directory of the model [default: the bundled whisper-nano-digits]
-    #[arg(long, env = "PARLANCE_MODEL", value_name = "DIR")]
-    model: Option<PathBuf>,
-    /// Precision of the graphs to load: fp32, fp16, int8, q8 or uint8 [default: the first of them that is there]
-    #[arg(long, env = "PARLANCE_DTYPE", value_name = "DTYPE")]
-    dtype: Option<Dtype>,
-    /// Precision of the products with weights: auto (f32), f32, bf16 or int8
-    #[arg(long, env = "PARLANCE_PRECISION", default_value_t = Precision::Auto, value_name = "PRECISION")]
-    precision: Precision,
-    /// Threads of the model; 0 takes as many as the cgroup grants
-    #[arg(long, env = "PARLANCE_THREADS", default_value_t = 0, value_name = "N")]
-    threads: usize,
+    #[command(flatten)]
+    model: ModelArgs,
     /// Tokens of each window: neither more nor less, whatever the model says
     #[arg(long, default_value_t = 60, value_name = "N", value_parser = at_least_one)]
     tokens: usize,
@@ -42,18 +27,12 @@ impl BenchArgs {
     pub fn into_request(self) -> Request {
         let Self {
             model,
-            dtype,
-            precision,
-            threads,
             tokens,
             rounds,
             turns,
         } = self;
         Request {
-            model,
-            dtype,
-            precision,
-            threads,
+            model: model.into_choice(),
             tokens,
             rounds,
             turns,

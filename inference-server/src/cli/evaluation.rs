@@ -4,18 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::TranscriptionArgs;
-use crate::{
-    evaluate::{Metric, Request, Samples},
-    model::{Dtype, Precision},
-};
+use super::{TranscriptionArgs, model::ModelArgs};
+use crate::evaluate::{Metric, Request, Samples};
 
 /// The flags of `evaluate`.
 #[derive(Debug, Args)]
 pub struct EvaluateArgs {
-    /// Directory of the model [default: the bundled whisper-nano-digits]
-    #[arg(long, env = "PARLANCE_MODEL", value_name = "DIR")]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    model: ModelArgs,
     /// Digest that the model must have; another one is not tried
     #[arg(long, env = "PARLANCE_DIGEST", value_name = "sha256:HEX")]
     digest: Option<String>,
@@ -35,15 +31,6 @@ pub struct EvaluateArgs {
     /// End with exit code 0 for a model that is not good enough: whoever asks reads the report
     #[arg(long, env = "PARLANCE_REPORT_ONLY")]
     report_only: bool,
-    /// Precision of the graphs to load: fp32, fp16, int8, q8 or uint8 [default: the first of them that is there]
-    #[arg(long, env = "PARLANCE_DTYPE", value_name = "DTYPE")]
-    dtype: Option<Dtype>,
-    /// Precision of the products with weights: auto (f32), f32, bf16 or int8
-    #[arg(long, env = "PARLANCE_PRECISION", default_value_t = Precision::Auto, value_name = "PRECISION")]
-    precision: Precision,
-    /// Threads of the model; 0 takes as many as the cgroup grants
-    #[arg(long, env = "PARLANCE_THREADS", default_value_t = 0, value_name = "N")]
-    threads: usize,
     #[command(flatten)]
     transcription: TranscriptionArgs,
 }
@@ -59,17 +46,11 @@ impl EvaluateArgs {
             threshold,
             report,
             report_only,
-            dtype,
-            precision,
-            threads,
             transcription,
         } = self;
         Request {
-            model,
+            model: model.into_choice(),
             digest,
-            dtype,
-            precision,
-            threads,
             options: transcription.into_options(),
             samples,
             metric,

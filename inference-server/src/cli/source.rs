@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use reqwest::Url;
 
+use super::s3::S3Args;
 use crate::{
     fetch::{HUB, Prefix, Remote, Repository, Secret, Source, address},
     model::Dtype,
@@ -41,12 +42,8 @@ pub(super) struct SourceArgs {
     /// The token itself: by the environment alone, where no list of processes shows it
     #[arg(long, env = "HF_TOKEN", hide = true, hide_env_values = true)]
     hub_token: Option<Secret>,
-    /// Another server than Amazon's; its keys come from the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ...)
-    #[arg(long, env = "PARLANCE_S3_ENDPOINT", value_name = "URL", value_parser = address, help_heading = "S3")]
-    s3_endpoint: Option<Url>,
-    /// Region of the bucket [default: the environment's AWS_REGION, or us-east-1]
-    #[arg(long, env = "PARLANCE_S3_REGION", value_name = "REGION", help_heading = "S3")]
-    s3_region: Option<String>,
+    #[command(flatten)]
+    s3: S3Args,
     /// Which precision of several, from the hub or a bucket: fp32, fp16, int8, q8 or uint8 [default: the hub's first of
     /// them, all of a bucket]
     #[arg(long, env = "PARLANCE_VARIANT", value_name = "DTYPE")]
@@ -83,14 +80,16 @@ impl SourceArgs {
                     from,
                     hugging_face,
                     http_file,
-                    s3,
+                    s3: folder,
                 },
             revision,
             hub,
             hub_token_file,
             hub_token,
-            s3_endpoint,
-            s3_region,
+            s3: S3Args {
+                s3_endpoint,
+                s3_region,
+            },
             variant,
         } = self;
         if let Some(name) = bundled {
@@ -105,7 +104,7 @@ impl SourceArgs {
                 token: hub_token_file.or(hub_token).filter(|token| !token.is_empty()),
             }));
         }
-        if let Some((bucket, prefix)) = s3 {
+        if let Some((bucket, prefix)) = folder {
             return Source::Remote(Remote::S3(Prefix {
                 bucket,
                 prefix,

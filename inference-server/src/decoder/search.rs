@@ -8,6 +8,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use super::{Decoder, DecoderError, Ready, Rules, Sequence, rules::log_sum_exp};
 use crate::{
     kernels::{functions, tile::Isa},
+    model::Config,
     pipeline::{Cancel, Decoding},
 };
 
@@ -30,10 +31,7 @@ pub(super) fn search(
     cancel: &Cancel,
 ) -> Result<Found, DecoderError> {
     let tokens = &decoder.model.config.tokens;
-    // Half of what the decoder can hold, as in the original, and no more than it can hold beside the prompt.
-    let most = (decoder.model.config.sizes.decoder_positions / 2)
-        .min(tokens.max_length.saturating_sub(ready.length))
-        .min(how.max_new_tokens.unwrap_or(usize::MAX));
+    let most = most_after(&decoder.model.config, ready.length).min(how.max_new_tokens.unwrap_or(usize::MAX));
     let walk = Walk {
         end: tokens.end,
         most,
@@ -51,6 +49,12 @@ pub(super) fn search(
         walk.alongside(decoder, ready, 1, likeliest)?
     };
     Ok(best_of(found, how.length_penalty))
+}
+
+/// Most tokens that can follow a prompt of so many: half of what the decoder can hold, as in the original, and no more than the model
+/// allows beside the prompt.
+pub fn most_after(config: &Config, prompt: usize) -> usize {
+    (config.sizes.decoder_positions / 2).min(config.tokens.max_length.saturating_sub(prompt))
 }
 
 /// What every kind of search obeys.

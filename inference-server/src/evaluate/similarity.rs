@@ -45,8 +45,9 @@ fn load(request: &Request) -> Result<TensorModel, EvaluateError> {
     let missing = || {
         EvaluateError::InvalidModel("no ONNX model is bundled: name the folder of one by --model".to_owned())
     };
-    let dir = request.model.as_ref().ok_or_else(missing)?;
-    let model = TensorModel::load(dir, request.dtype, request.threads);
+    let chosen = &request.model;
+    let dir = chosen.dir.as_ref().ok_or_else(missing)?;
+    let model = TensorModel::load(dir, chosen.dtype, chosen.threads);
     let model =
         model.map_err(|e| EvaluateError::InvalidModel(format!("the model in {}: {e}", dir.display())))?;
     request.verify(&model.digest().digest)?;

@@ -3,14 +3,15 @@
 use serde_json::Value;
 
 use super::*;
+use crate::bundled;
 
 fn request(samples: Samples, threshold: f64) -> Request {
     Request {
-        model: None,
+        model: Choice {
+            threads: 1,
+            ..Choice::default()
+        },
         digest: None,
-        dtype: None,
-        precision: Precision::Auto,
-        threads: 1,
         options: Options::default(),
         samples,
         metric: Metric::Wer,

@@ -3,6 +3,8 @@
 //! Numbers come in words of 32 bits: one f32, two bf16 or four of eight bits, neighbours in depth. A panel holds `depth` rows of
 //! [`Isa::panel`] words side by side, so that it is read from front to back.
 
+use std::sync::LazyLock;
+
 /// How numbers are kept for a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -62,7 +64,9 @@ impl Isa {
 
     /// The best instruction set of this machine.
     pub fn best() -> Isa {
-        Isa::all().swap_remove(0)
+        // Asked for several times a token.
+        static BEST: LazyLock<Isa> = LazyLock::new(|| Isa::all().swap_remove(0));
+        *BEST
     }
 
     /// Columns of a panel.

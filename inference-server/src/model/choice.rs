@@ -1,0 +1,41 @@
+//! Which model, and how it is to be computed, in; the model out. What every command that runs a model by itself is told.
+
+use std::path::PathBuf;
+
+use super::{Dtype, Model, ModelError, Precision};
+use crate::bundled::{self, NotBundled};
+
+/// Which model is run, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Choice {
+    /// Its directory; `None`: the bundled model.
+    pub dir: Option<PathBuf>,
+    /// Precision of its graphs; `None`: the first that is there.
+    pub dtype: Option<Dtype>,
+    /// In which the products with weights are computed.
+    pub precision: Precision,
+    /// Threads; 0 for as many as the cgroup grants.
+    pub threads: usize,
+}
+
+/// Why there is no model to run, in one sentence.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // each variant is its sentence
+pub enum ChoiceError {
+    #[error(transparent)]
+    NotBundled(#[from] NotBundled),
+    #[error("the model in {}: {source}", dir.display())]
+    Load { dir: PathBuf, source: ModelError },
+}
+
+impl Choice {
+    /// Loads the Whisper that was chosen.
+    pub fn load(&self) -> Result<Model, ChoiceError> {
+        let dir = match &self.dir {
+            Some(dir) => dir.clone(),
+            None => bundled::find(bundled::DEFAULT)?,
+        };
+        Model::load_with(&dir, self.dtype, self.precision, self.threads)
+            .map_err(|source| ChoiceError::Load { dir, source })
+    }
+}
