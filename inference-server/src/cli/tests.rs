@@ -3,7 +3,7 @@
 use clap::CommandFactory;
 
 use super::*;
-use crate::{evaluate, telemetry::LogFormat};
+use crate::{evaluate, model::Precision, telemetry::LogFormat};
 
 fn parse(line: &str) -> Result<Command, clap::Error> {
     Cli::try_parse_from(line.split_whitespace()).map(|cli| cli.command)

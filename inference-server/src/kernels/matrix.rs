@@ -4,7 +4,7 @@
 //! few or short enough here to be read where they lie. In eight bits each column has a scale, and each row gets one when it comes
 //! (Dettmers et al., "LLM.int8()", 2022, without their exception for great values).
 
-use std::{borrow::Cow, mem::MaybeUninit};
+use std::{borrow::Cow, convert::Infallible, mem::MaybeUninit};
 
 use super::{
     functions::{add, gelu, quantise, rescale, round},
@@ -93,15 +93,30 @@ impl Matrix {
         columns: usize,
         value: impl Fn(usize, usize) -> f32,
     ) -> Matrix {
+        let fill = |column, values: &mut [f32]| {
+            let values = values.iter_mut().enumerate();
+            values.for_each(|(row, slot)| *slot = value(row, column));
+            Ok::<_, Infallible>(())
+        };
+        let Ok(matrix) = Self::by_columns(isa, format, depth, columns, fill);
+        matrix
+    }
+
+    /// Puts the columns in order that `fill` writes, one after another from the first; the first error ends it.
+    pub fn by_columns<E>(
+        isa: Isa,
+        format: Format,
+        depth: usize,
+        columns: usize,
+        mut fill: impl FnMut(usize, &mut [f32]) -> Result<(), E>,
+    ) -> Result<Matrix, E> {
         let (width, per_word) = (isa.panel(), format.per_word());
         let mut words = vec![0; size(isa, format, depth, columns)];
         let (mut scales, mut surplus) = (Vec::new(), Vec::new());
         let mut column_values = vec![0.0; depth.next_multiple_of(per_word)];
         let mut packed = vec![0; depth.div_ceil(per_word)];
         for column in 0..columns {
-            for (row, slot) in column_values[..depth].iter_mut().enumerate() {
-                *slot = value(row, column);
-            }
+            fill(column, &mut column_values[..depth])?;
             match format {
                 Format::F32 => packed
                     .iter_mut()
@@ -119,7 +134,7 @@ impl Matrix {
                 words[begin + row * width] = *word;
             }
         }
-        Matrix {
+        Ok(Matrix {
             isa,
             format,
             depth,
@@ -127,7 +142,7 @@ impl Matrix {
             words,
             scales,
             surplus,
-        }
+        })
     }
 
     /// Its panels.

@@ -16,7 +16,7 @@ use super::config::file_name;
 
 mod left;
 
-pub(crate) use left::Left;
+pub(crate) use left::{Floats, Left};
 
 /// Which graph of a file is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,7 +10,10 @@ use tract_onnx::{
     tensor::load_tensor,
 };
 
-use super::proto::Left;
+use super::proto::{Floats, Left};
+
+/// Rows that are looked at together.
+const PIECE: usize = 4096;
 
 /// Numbers with their shape.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,46 +93,81 @@ impl<'g> Weights<'g> {
         Ok(Map { weight, bias })
     }
 
-    /// Whether the weights of a linear map, which has no bias, are of a shape, and what `value(row, column)` gives. Where they were left in
-    /// the file they are looked at row by row.
-    pub(super) fn is(
+    /// Whether a linear map, which has no bias, is a parameter with rows for columns: what is left in files is compared piece by piece.
+    pub(super) fn is_transposed(
         &self,
         module: &str,
-        [rows, columns]: [usize; 2],
-        value: impl Fn(usize, usize) -> f32,
+        name: &str,
+        [rows, width]: [usize; 2],
     ) -> Result<bool, String> {
-        let same = |row: usize, values: &[f32]| {
-            let mut values = values.iter().enumerate();
-            values.all(|(column, x)| *x == value(row, column))
-        };
         let node = self.node(module, "MatMul");
-        let tensor = node.and_then(|node| self.initial.get(node.input.get(1)?.as_str()));
-        let tensor = tensor.filter(|tensor| tensor.dims == [rows as i64, columns as i64]);
-        let left = tensor.and_then(|tensor| self.left.pieces(tensor, columns));
-        if let Some(left) = left.filter(|_| self.node(module, "Add").is_none()) {
-            for (i, values) in left.enumerate() {
-                let values =
-                    values.map_err(|error| format!("the weights of {module} cannot be read: {error}"))?;
-                if !same(i, &values) {
+        let given = node.and_then(|node| self.initial.get(node.input.get(1)?.as_str()));
+        let given = given.filter(|tensor| tensor.dims == [width as i64, rows as i64]);
+        let given = given.and_then(|tensor| self.left.floats(tensor));
+        let own = self.left_rows(name, [rows, width]);
+        let (Some(given), Some(own), None) = (given, own, self.node(module, "Add")) else {
+            let (map, own) = (self.map(module)?, self.parameter(name, &[rows, width])?);
+            let mut values = map.weight.values.iter().enumerate();
+            return Ok(map.bias.is_none()
+                && map.weight.shape == [width, rows]
+                && values.all(|(at, x)| *x == own[at % rows * width + at / rows]));
+        };
+        let failed = |error| format!("the weights of {module} cannot be read: {error}");
+        for from in (0..rows).step_by(PIECE) {
+            let count = PIECE.min(rows - from);
+            let own = own.take(from * width, count * width).map_err(failed)?;
+            for column in 0..width {
+                let given = given.take(column * rows + from, count).map_err(failed)?;
+                let own = own[column..].iter().step_by(width);
+                if !given.iter().eq(own) {
                     return Ok(false);
                 }
             }
-            return Ok(true);
         }
-        let Map { weight, bias } = self.map(module)?;
-        let mut values = weight.values.chunks(columns.max(1)).enumerate();
-        Ok(bias.is_none() && weight.shape == [rows, columns] && values.all(|(i, row)| same(i, row)))
+        Ok(true)
+    }
+
+    /// Gives the rows of a parameter one after another. Those that are left in a file are never in memory together.
+    pub(super) fn each_row(
+        &self,
+        name: &str,
+        [rows, width]: [usize; 2],
+    ) -> Result<impl FnMut(&mut [f32]) -> Result<(), String>, String> {
+        let left = self.left_rows(name, [rows, width]);
+        let (mut piece, mut next) = match left {
+            Some(_) => (Vec::new(), 0),
+            None => (self.parameter(name, &[rows, width])?, rows),
+        };
+        let (name, mut at) = (name.to_owned(), 0);
+        Ok(move |row: &mut [f32]| {
+            if let Some(left) = left.filter(|_| at == piece.len()) {
+                let count = PIECE.min(rows - next);
+                let read = left.take(next * width, count * width);
+                piece = read.map_err(|error| format!("{name} cannot be read: {error}"))?;
+                (next, at) = (next + count, 0);
+            }
+            row.copy_from_slice(&piece[at..at + width]);
+            at += width;
+            Ok(())
+        })
+    }
+
+    /// A parameter whose values were left in the file.
+    fn left_rows(&self, name: &str, [rows, width]: [usize; 2]) -> Option<Floats<'g>> {
+        let tensors = self
+            .initial
+            .iter()
+            .filter(|(candidate, _)| is_named(candidate, name));
+        let mut shaped = tensors.filter(|(_, tensor)| tensor.dims == [rows as i64, width as i64]);
+        let floats = shaped.find_map(|(_, tensor)| self.left.floats(tensor))?;
+        (floats.count == rows * width).then_some(floats)
     }
 
     /// A parameter of a module, by its name in `transformers`, such as `layers.0.self_attn_layer_norm.weight`.
     pub(super) fn parameter(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, String> {
-        let is = |candidate: &&str| {
-            let before = candidate.strip_suffix(name);
-            before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
-        };
         let candidates = self.initial.keys().chain(self.made.keys()).copied();
         let found = candidates
-            .filter(|candidate| is(candidate))
+            .filter(|candidate| is_named(candidate, name))
             .find_map(|name| self.array(name));
         let found = found.ok_or_else(|| format!("there is no parameter {name}"))?;
         if found.shape == shape {
@@ -196,8 +234,8 @@ impl<'g> Weights<'g> {
 
     fn read(&self, tensor: &TensorProto) -> Option<Array> {
         let shape: Vec<usize> = tensor.dims.iter().map(|&d| d as usize).collect();
-        if let Some(values) = self.left.floats(tensor) {
-            let values = values.ok()?;
+        if let Some(floats) = self.left.floats(tensor) {
+            let values = floats.take(0, floats.count).ok()?;
             return (shape.iter().product::<usize>() == values.len()).then_some(Array { shape, values });
         }
         let tensor = self.left.whole(tensor).ok()?;
@@ -210,5 +248,109 @@ impl<'g> Weights<'g> {
             shape: floats.shape().to_vec(),
             values: floats.try_as_plain_ram().ok()?.as_slice::<f32>().ok()?.to_vec(),
         })
+    }
+}
+
+/// Whether a name is that of a parameter, after the modules that it lies in.
+fn is_named(candidate: &str, name: &str) -> bool {
+    let before = candidate.strip_suffix(name);
+    before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+    use tract_onnx::pb::{ModelProto, tensor_proto::DataType};
+
+    use super::{
+        super::proto::{self, Part},
+        *,
+    };
+
+    /// More than a piece, and not a whole number of them.
+    const ROWS: usize = PIECE + 100;
+    const WIDTH: usize = 3;
+
+    fn token(row: usize, column: usize) -> f32 {
+        (row * 7 + column) as f32
+    }
+
+    fn tensor(name: &str, dims: [usize; 2], values: Vec<f32>, kind: DataType) -> TensorProto {
+        let bytes = |x: &f32| match kind {
+            DataType::Float16 => tract_onnx::prelude::f16::from_f32(*x).to_le_bytes().to_vec(),
+            _ => x.to_le_bytes().to_vec(),
+        };
+        TensorProto {
+            name: name.to_owned(),
+            dims: dims.map(|dim| dim as i64).to_vec(),
+            data_type: kind as i32,
+            raw_data: values.iter().flat_map(bytes).collect(),
+            ..TensorProto::default()
+        }
+    }
+
+    /// What is found in a file with tokens and a map to their scores, of which one number may be another.
+    fn found<T>(kind: DataType, other: Option<(usize, usize)>, find: impl Fn(&Weights<'_>) -> T) -> T {
+        let tokens = (0..ROWS).flat_map(|row| (0..WIDTH).map(move |column| token(row, column)));
+        let at = |row, column| token(row, column) + if other == Some((row, column)) { 8.0 } else { 0.0 };
+        let map = (0..WIDTH).flat_map(|column| (0..ROWS).map(move |row| at(row, column)));
+        let node = NodeProto {
+            name: "/proj_out/MatMul".to_owned(),
+            op_type: "MatMul".to_owned(),
+            input: vec!["states".to_owned(), "onnx::MatMul_1".to_owned()],
+            output: vec!["logits".to_owned()],
+            ..NodeProto::default()
+        };
+        let model = ModelProto {
+            graph: Some(GraphProto {
+                node: vec![node],
+                initializer: vec![
+                    tensor(
+                        "decoder.embed_tokens.weight",
+                        [ROWS, WIDTH],
+                        tokens.collect(),
+                        kind,
+                    ),
+                    tensor("onnx::MatMul_1", [WIDTH, ROWS], map.collect(), kind),
+                ],
+                ..GraphProto::default()
+            }),
+            ..ModelProto::default()
+        };
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), model.encode_to_vec()).unwrap();
+        let (read, left) = proto::read_without_values(&tract_onnx::onnx(), file.path(), Part::Whole).unwrap();
+        find(&Weights::of(read.graph.as_ref().unwrap(), &left, file.path()))
+    }
+
+    #[test]
+    fn scores_come_from_the_tokens_own_rows_only_where_every_number_is_the_same() {
+        let same = |other| {
+            found(DataType::Float, other, |weights| {
+                weights.is_transposed("proj_out", "embed_tokens.weight", [ROWS, WIDTH])
+            })
+        };
+        assert_eq!(same(None), Ok(true));
+        for other in [(0, 0), (0, 2), (PIECE - 1, 2), (PIECE, 0), (ROWS - 1, 1)] {
+            assert_eq!(same(Some(other)), Ok(false), "{other:?} is another");
+        }
+    }
+
+    #[test]
+    fn rows_come_one_after_another_over_the_ends_of_pieces() {
+        for kind in [DataType::Float, DataType::Float16] {
+            found(kind, None, |weights| {
+                let mut next = weights.each_row("embed_tokens.weight", [ROWS, WIDTH]).unwrap();
+                let mut row = [0.0; WIDTH];
+                for number in 0..ROWS {
+                    next(&mut row).unwrap();
+                    let exact = |x: f32| match kind {
+                        DataType::Float16 => tract_onnx::prelude::f16::from_f32(x).to_f32(),
+                        _ => x,
+                    };
+                    assert_eq!(row, std::array::from_fn(|column| exact(token(number, column))));
+                }
+            });
+        }
     }
 }

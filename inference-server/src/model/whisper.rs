@@ -276,17 +276,14 @@ impl Build<'_> {
     /// The map to the scores of tokens, and the tokens' own rows where they are not the same.
     fn output(&self, weights: &Weights<'_>) -> Result<(Arc<Matrix>, Option<Vec<f32>>), String> {
         let (width, vocabulary) = (self.sizes.width, self.sizes.vocabulary);
-        let tokens = weights.parameter("embed_tokens.weight", &[vocabulary, width])?;
-        if !weights.is("proj_out", [width, vocabulary], |row, column| {
-            tokens[column * width + row]
-        })? {
+        let (name, shape) = ("embed_tokens.weight", [vocabulary, width]);
+        if !weights.is_transposed("proj_out", name, shape)? {
             let output = self.matrix(&weights.map("proj_out")?);
-            return Ok((Arc::new(output), Some(tokens)));
+            return Ok((Arc::new(output), Some(weights.parameter(name, &shape)?)));
         }
         let (isa, format) = (self.machine.isa, self.format);
-        let matrix = Matrix::new(isa, format, width, vocabulary, |row, column| {
-            tokens[column * width + row]
-        });
+        let mut row = weights.each_row(name, shape)?;
+        let matrix = Matrix::by_columns(isa, format, width, vocabulary, |_, column| row(column))?;
         Ok((Arc::new(matrix), None))
     }
 

@@ -7,7 +7,10 @@ use prost::{
     Message,
     bytes::{Buf, Bytes},
 };
-use tract_onnx::pb::{ModelProto, TensorProto, tensor_proto::DataType};
+use tract_onnx::{
+    pb::{ModelProto, TensorProto, tensor_proto::DataType},
+    prelude::f16,
+};
 
 /// Bytes of a file that are held while it is gone through.
 const WINDOW: usize = 1 << 16;
@@ -51,36 +54,62 @@ impl Left {
         }))
     }
 
-    /// The values of a tensor in single precision that were left; `None` for any other. Nothing is held beside them.
-    pub(crate) fn floats(&self, tensor: &TensorProto) -> Option<io::Result<Vec<f32>>> {
-        let (_, length) = self.place(tensor)?;
-        self.pieces(tensor, (length / size_of::<f32>()).max(1))?.next()
-    }
-
-    /// The same, so many at a time.
-    pub(crate) fn pieces(
-        &self,
-        tensor: &TensorProto,
-        count: usize,
-    ) -> Option<impl Iterator<Item = io::Result<Vec<f32>>>> {
+    /// The numbers of a tensor in single or half precision that were left; `None` for any other.
+    pub(crate) fn floats(&self, tensor: &TensorProto) -> Option<Floats<'_>> {
         let (begin, length) = self.place(tensor)?;
-        if tensor.data_type != DataType::Float as i32 || !length.is_multiple_of(size_of::<f32>()) {
+        let halves = tensor.data_type == DataType::Float16 as i32;
+        if !halves && tensor.data_type != DataType::Float as i32 {
             return None;
         }
-        let (all, file) = (length / size_of::<f32>(), &self.file);
-        Some((0..all).step_by(count.max(1)).map(move |from| {
-            // ONNX has them in the order of bytes of every processor that this is built for.
-            let mut values = vec![0f32; count.min(all - from)];
-            let at = begin + (from * size_of::<f32>()) as u64;
-            file.read_exact_at(bytemuck::cast_slice_mut(&mut values), at)?;
-            Ok(values)
-        }))
+        let each = if halves {
+            size_of::<u16>()
+        } else {
+            size_of::<f32>()
+        };
+        length.is_multiple_of(each).then_some(Floats {
+            file: &self.file,
+            begin,
+            count: length / each,
+            halves,
+        })
     }
 
     fn place(&self, tensor: &TensorProto) -> Option<(u64, usize)> {
         let number = tensor.raw_data.strip_prefix(MARK.as_slice())?;
         let number = u64::from_le_bytes(number.try_into().ok()?);
         self.places.get(usize::try_from(number).ok()?).copied()
+    }
+}
+
+/// Numbers that were left in a file. What is taken of them is in memory, and nothing beside it.
+#[derive(Clone, Copy)]
+pub(crate) struct Floats<'f> {
+    file: &'f File,
+    begin: u64,
+    /// How many there are.
+    pub(crate) count: usize,
+    halves: bool,
+}
+
+impl Floats<'_> {
+    /// So many of them from one on, which are there.
+    pub(crate) fn take(&self, from: usize, count: usize) -> io::Result<Vec<f32>> {
+        // ONNX has them in the order of bytes of every processor that this is built for.
+        if self.halves {
+            let mut halves = vec![0u16; count];
+            let at = self.begin + (from * size_of::<u16>()) as u64;
+            self.file
+                .read_exact_at(bytemuck::cast_slice_mut(&mut halves), at)?;
+            return Ok(halves
+                .into_iter()
+                .map(|bits| f16::from_bits(bits).to_f32())
+                .collect());
+        }
+        let mut values = vec![0f32; count];
+        let at = self.begin + (from * size_of::<f32>()) as u64;
+        self.file
+            .read_exact_at(bytemuck::cast_slice_mut(&mut values), at)?;
+        Ok(values)
     }
 }
 
@@ -201,17 +230,35 @@ mod tests {
                 ..read.clone()
             };
             let bytes = left.floats(&floats).map(|floats| {
-                let floats = floats.unwrap().into_iter();
+                let floats = floats.take(0, floats.count).unwrap().into_iter();
                 floats.flat_map(f32::to_le_bytes).collect::<Vec<u8>>()
             });
             let whole = tensor.raw_data.len() >= SHORT && tensor.raw_data.len() % 4 == 0;
             assert_eq!(bytes, whole.then(|| tensor.raw_data.clone()));
             assert!(left.floats(read).is_none(), "its numbers are of no kind");
-            if let Some(pieces) = left.pieces(&floats, 1000) {
-                let pieces: Vec<Vec<f32>> = pieces.map(Result::unwrap).collect();
-                assert!(pieces.iter().rev().skip(1).all(|piece| piece.len() == 1000));
-                let bytes = pieces.concat().into_iter().flat_map(f32::to_le_bytes);
-                assert!(bytes.eq(tensor.raw_data.iter().copied()));
+            if let Some(floats) = left.floats(&floats) {
+                let some = floats.take(7, 500).unwrap().into_iter();
+                assert!(
+                    some.flat_map(f32::to_le_bytes)
+                        .eq(tensor.raw_data[28..2028].iter().copied())
+                );
+            }
+            let halves = TensorProto {
+                data_type: DataType::Float16 as i32,
+                ..read.clone()
+            };
+            if let Some(halves) = left.floats(&halves) {
+                let bits =
+                    |at: usize| u16::from_le_bytes([tensor.raw_data[2 * at], tensor.raw_data[2 * at + 1]]);
+                let expected: Vec<f32> = (3..9).map(|at| f16::from_bits(bits(at)).to_f32()).collect();
+                let taken = halves.take(3, 6).unwrap();
+                assert!(
+                    taken
+                        .iter()
+                        .zip(&expected)
+                        .all(|(a, b)| a.to_bits() == b.to_bits()),
+                    "{taken:?} {expected:?}"
+                );
             }
         }
     }
