@@ -13,7 +13,7 @@ use std::{
 use inference_server::{
     audio::{self, Pcm16k},
     inspect::{self, InspectFormat},
-    model::{Model, ModelError, Precision},
+    model::{Choice, Model, ModelError},
     pipeline::{self, Cancel, Language, Live, LongForm, Options, PipelineError, Stopped, Task, Transcript},
     render::Format,
     text, transcribe,
@@ -437,10 +437,11 @@ fn a_broken_model_is_refused_by_the_file_s_name() {
 fn the_command_writes_the_transcript_and_nothing_else() {
     let request = |file: PathBuf, format| transcribe::Request {
         file,
-        model: Some(directory()),
-        dtype: None,
-        precision: Precision::Auto,
-        threads: 1,
+        model: Choice {
+            dir: Some(directory()),
+            threads: 1,
+            ..Choice::default()
+        },
         options: Options::default(),
         format,
     };

@@ -183,10 +183,11 @@ fn by_command(wav: &[u8], options: Options) -> Result<serde_json::Value, String>
     std::io::Write::write_all(&mut file, wav).unwrap();
     let request = transcribe::Request {
         file: file.path().to_owned(),
-        model: Some(directory()),
-        dtype: None,
-        precision: Precision::Auto,
-        threads: 1,
+        model: Choice {
+            dir: Some(directory()),
+            threads: 1,
+            ..Choice::default()
+        },
         options,
         format: Format::Json,
     };

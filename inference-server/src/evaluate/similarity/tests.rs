@@ -5,7 +5,7 @@ use ndarray_npy::{NpzWriter, WritableElement};
 use serde_json::Value;
 
 use super::*;
-use crate::{evaluate::run, model::Precision, pipeline::Options};
+use crate::{evaluate::run, model::Choice, pipeline::Options};
 
 /// As `tests/tensors/make.py` has it: what the layer makes of these rows.
 const X: [f32; 8] = [1.0, 2.0, 3.0, 4.0, 0.0, 0.0, 0.0, 0.0];
@@ -36,11 +36,12 @@ fn sample(dir: &Path, name: &str, logits: &[f32]) {
 
 fn outcome(dir: &Path, threshold: Option<f64>) -> (Result<(), EvaluateError>, Value) {
     let request = Request {
-        model: Some(model()),
+        model: Choice {
+            dir: Some(model()),
+            threads: 1,
+            ..Choice::default()
+        },
         digest: None,
-        dtype: None,
-        precision: Precision::Auto,
-        threads: 1,
         options: Options::default(),
         samples: Samples::Folder(dir.to_owned()),
         metric: Metric::Similarity,
