@@ -49,6 +49,11 @@ fmt: ## Format the Rust code
 lint: ## Check formatting, clippy, documentation, licences, shell scripts and charts
 	@$(CLUSTER)/lint.sh
 
+.PHONY: cuda-check
+cuda-check: ## Check and test the server with the feature cuda; needs neither a GPU nor CUDA
+	cargo clippy --locked -p inference-server --features cuda --all-targets -- -D warnings
+	cargo test --release --locked -p inference-server --features cuda --lib --test device --test engines
+
 .PHONY: test
 test: prerequisites ## Run every test: Rust, clients, charts, and end to end on a real cluster
 	@$(CLUSTER)/test.sh unit clients chart rules e2e

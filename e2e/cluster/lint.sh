@@ -39,17 +39,25 @@ dependencies() {
   fi
 }
 
+# What a build without the feature `cuda` is made of.
+without_cuda() {
+  local tree
+  tree=$(cargo tree --locked -p inference-server --edges normal --prefix none) || return 1
+  ! grep -E '^(tract-cuda|tract-gpu|cudarc) ' <<<"$tree"
+}
+
 charts() { helm lint --strict charts/parlance*/; }
 
 check formatting cargo fmt --all --check
 check clippy cargo clippy --workspace --all-targets --locked -- -D warnings
 check documentation documentation
 check "shell scripts" shell_scripts
+check "no CUDA in the usual build" without_cuda
 command -v helm >/dev/null || "$CLUSTER_DIR/build.sh" helm
 check charts charts
 command -v cargo-deny >/dev/null || [ -x "$PARLANCE_CACHE/cargo/bin/cargo-deny" ] ||
   step "installing cargo-deny into the cache" "$LOGS/cargo-deny.log" cargo install --locked --root "$PARLANCE_CACHE/cargo" cargo-deny
 check dependencies dependencies
 
-[ ${#failed[@]} = 0 ] || fail "lint: ${#failed[@]} of 6 checks failed: ${failed[*]}"
-say "lint: 6 checks passed"
+[ ${#failed[@]} = 0 ] || fail "lint: ${#failed[@]} of 7 checks failed: ${failed[*]}"
+say "lint: 7 checks passed"

@@ -209,6 +209,34 @@ fn several_replicas_bring_a_disruption_budget_and_images_take_a_registry() {
 
 #[test]
 #[ignore = "needs helm: make chart-test"]
+fn pods_with_gpus_have_an_image_of_their_own_only_where_one_is_named() {
+    let gpu_images = |arguments: &[&str]| -> Vec<String> {
+        let documents = render(arguments).unwrap();
+        let deployment = of_kind::<Deployment>(&documents, "Deployment").remove(0);
+        let container = deployment
+            .spec
+            .unwrap()
+            .template
+            .spec
+            .unwrap()
+            .containers
+            .remove(0);
+        let arguments = container.args.unwrap().into_iter();
+        arguments
+            .filter(|argument| argument.starts_with("--gpu-server-image"))
+            .collect()
+    };
+    assert!(gpu_images(&[]).is_empty());
+    assert!(gpu_images(&["--set", "gpuServerImage.tag=0.1.0-cuda"]).is_empty());
+    let named = "gpuServerImage.registry=mirror:5000,gpuServerImage.repository=parlance-server,gpuServerImage.tag=0.1.0-cuda";
+    assert_eq!(
+        gpu_images(&["--set", named]),
+        ["--gpu-server-image=mirror:5000/parlance-server:0.1.0-cuda"]
+    );
+}
+
+#[test]
+#[ignore = "needs helm: make chart-test"]
 fn values_that_mean_nothing_are_refused() {
     for (value, words) in [
         ("replicas=2", "replicas"),

@@ -265,6 +265,7 @@ impl ServeArgs {
         let Choice {
             dir,
             dtype,
+            device,
             precision,
             threads,
         } = model.into_choice();
@@ -283,6 +284,7 @@ impl ServeArgs {
             model_name,
             digest,
             dtype,
+            device,
             precision,
             threads,
             grpc_addr,

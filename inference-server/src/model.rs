@@ -3,18 +3,15 @@
 
 use std::{path::Path, thread};
 
-use crate::{
-    digest,
-    features::MelExtractor,
-    kernels::{operators::Machine, tile::Format},
-    pipeline::Task,
-    text::Vocabulary,
-    vad::Detector,
-};
+use crate::{digest, features::MelExtractor, pipeline::Task, text::Vocabulary, vad::Detector};
 
 mod choice;
 mod config;
+#[cfg(feature = "cuda")]
+mod cuda;
+mod device;
 mod dtype;
+mod engine;
 mod error;
 mod exported;
 mod files;
@@ -28,18 +25,19 @@ mod whisper;
 
 pub use choice::{Choice, ChoiceError};
 pub use config::{Config, FeatureConfig, Sizes, TokenConfig};
+pub use device::Device;
 pub use dtype::Dtype;
 pub use error::ModelError;
 pub use files::{Decoders, Files, Graphs};
 pub use precision::Precision;
 pub use threads::available as available_threads;
 
+pub(crate) use engine::Engine;
 pub(crate) use exported::{Exported, StepInput};
 pub(crate) use turns::Turns;
 pub(crate) use whisper::{Request, Whisper};
 
-use proto::Part;
-use whisper::Sources;
+use engine::{Loaded, Wanted};
 
 /// A loaded Whisper: the optimised graphs, the tokenizer and what the configuration files say.
 pub struct Model {
@@ -49,6 +47,7 @@ pub struct Model {
     threads: usize,
     precision: Precision,
     pub(crate) engine: Engine,
+    engine_name: &'static str,
     pub(crate) vocabulary: Vocabulary,
     pub(crate) detector: Detector,
 }
@@ -57,14 +56,6 @@ pub struct Model {
 const ABREAST: usize = 4;
 /// Bytes that keys and values of such windows may take.
 const MEMORIES: usize = 192 << 20;
-
-/// What runs the graphs.
-pub(crate) enum Engine {
-    /// Our own kernels, with the weights of the files.
-    Own(Turns),
-    /// tract, as the files have it.
-    Exported(Exported),
-}
 
 impl Model {
     /// Loads and optimises the model in `dir` for `threads` threads (0: as many as the cgroup grants), in the precision that
@@ -75,14 +66,16 @@ impl Model {
 
     /// The same in the precision asked for, if one is.
     pub fn load_dtype(dir: &Path, dtype: Option<Dtype>, threads: usize) -> Result<Model, ModelError> {
-        Self::load_with(dir, dtype, Precision::Auto, threads)
+        Self::load_with(dir, dtype, Device::Auto, Precision::Auto, threads)
     }
 
-    /// The same, computed in the precision asked for, where this machine and this export can be: see [`Model::precision`].
+    /// The same, computed on the device asked for, and in the precision asked for, where this machine and this export can be: see
+    /// [`Model::engine_name`] and [`Model::precision`].
     pub fn load_with(
         dir: &Path,
         dtype: Option<Dtype>,
-        mut precision: Precision,
+        device: Device,
+        precision: Precision,
         threads: usize,
     ) -> Result<Model, ModelError> {
         let files = Files::find(dir, dtype)?;
@@ -96,27 +89,23 @@ impl Model {
         } else {
             threads
         };
-        let machine = Machine::new(threads);
-        let mut format = precision.format(machine.isa);
+        let wanted = Wanted {
+            device,
+            precision,
+            threads,
+        };
         // The digest is of every file, and is found while those that are needed are read.
-        let (own, facts) = thread::scope(|scope| {
+        let (loaded, facts) = thread::scope(|scope| {
             let facts = scope.spawn(|| ModelFacts::of(dir, &config));
-            let own = own(&files.graphs, &config, machine, format);
-            (own, facts.join())
+            let loaded = engine::load(&files.graphs, &config, wanted, device::look);
+            (loaded, facts.join())
         });
         let facts = facts.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        let engine = match own? {
-            Ok(whisper) => Engine::Own(Turns::new(whisper)),
-            Err(why) => {
-                tracing::info!(why, "the model's graphs are run as they were exported");
-                format = Format::F32;
-                Engine::Exported(Exported::load(&files.graphs, &config, threads)?)
-            }
-        };
-        let asked = std::mem::replace(&mut precision, Precision::of(format));
-        if asked != Precision::Auto && asked != precision {
-            tracing::warn!(%asked, %precision, "this machine or this export cannot be computed in the precision asked for");
-        }
+        let Loaded {
+            engine,
+            name: engine_name,
+            precision,
+        } = loaded?;
         let extractor = MelExtractor::new(&config.features);
         Ok(Model {
             facts,
@@ -125,6 +114,7 @@ impl Model {
             threads,
             precision,
             engine,
+            engine_name,
             vocabulary,
             detector: Detector::load()
                 .map_err(|error| ModelError::invalid("silero_vad.onnx", error.to_string()))?,
@@ -136,12 +126,9 @@ impl Model {
         &self.facts
     }
 
-    /// What runs its graphs: `own`, our kernels; `exported`, tract as the files have them.
+    /// What runs its graphs: `own`, our kernels; `exported`, tract on the processor as the files have them; `cuda`, tract on the GPU.
     pub fn engine_name(&self) -> &'static str {
-        match self.engine {
-            Engine::Own(_) => "own",
-            Engine::Exported(_) => "exported",
-        }
+        self.engine_name
     }
 
     /// The precision in which it is computed.
@@ -183,26 +170,6 @@ impl Model {
     pub fn set_name(&mut self, name: String) {
         self.facts.name = name;
     }
-}
-
-/// The files' weights on our own kernels, or why that cannot be.
-fn own(
-    graphs: &Graphs,
-    config: &Config,
-    machine: Machine,
-    format: Format,
-) -> Result<Result<Whisper, String>, ModelError> {
-    let onnx = tract_onnx::onnx();
-    let read = |path: &Path, part| {
-        let read = proto::read_without_values(&onnx, path, part);
-        read.map_err(|problem| ModelError::graph(path, problem))
-    };
-    let [(first, part), _] = graphs.decoders.parts();
-    let (encoder, decoder) = (read(&graphs.encoder, Part::Whole)?, read(first, part)?);
-    let Some(sources) = Sources::of(&encoder, &decoder, [&graphs.encoder, first]) else {
-        return Ok(Err("a file holds no graph".to_owned()));
-    };
-    Ok(Whisper::build(&sources, config, machine, format))
 }
 
 /// The facts of a model, for people and for status.

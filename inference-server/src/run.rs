@@ -31,7 +31,7 @@ use crate::{
     fetch::{self, FetchError},
     inspect::{self, InspectError},
     kind::{Kind, ModelFormat},
-    model::{Dtype, Model, ModelError, Precision},
+    model::{Device, Dtype, Model, ModelError, Precision},
     pipeline::{Live, PipelineError},
     ports::Ports,
     telemetry::{self, LogFormat},
@@ -53,6 +53,8 @@ pub struct Config {
     pub model_name: Option<String>,
     pub digest: Option<String>,
     pub dtype: Option<Dtype>,
+    /// Where the model is computed.
+    pub device: Device,
     /// In which the products with weights are computed.
     pub precision: Precision,
     pub threads: usize,
@@ -374,7 +376,7 @@ async fn load_beside<M: Kind>(
 /// The model that the flags name, if it is the right one and can do what they ask.
 pub fn load_model(config: &Config) -> Result<Model, Error> {
     let dir = &config.model;
-    let load = Model::load_with(dir, config.dtype, config.precision, config.threads);
+    let load = Model::load_with(dir, config.dtype, config.device, config.precision, config.threads);
     let mut model = load.map_err(|source| Error::Load {
         model: dir.clone(),
         source,

@@ -7,7 +7,7 @@ use inference_server::{
     audio, bundled,
     decoder::{Decoder, Prompt},
     encoder,
-    model::{Model, Precision},
+    model::{Device, Model, Precision},
     pipeline::{self, Cancel, Options, Task},
 };
 
@@ -23,7 +23,7 @@ fn folder() -> PathBuf {
 }
 
 fn model(precision: Precision) -> Model {
-    Model::load_with(&folder(), None, precision, 1).unwrap()
+    Model::load_with(&folder(), None, Device::Auto, precision, 1).unwrap()
 }
 
 fn samples(name: &str) -> audio::Pcm16k {

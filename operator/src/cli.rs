@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use clap::{Parser, ValueEnum};
 
 use crate::context::MAX_DEPLOYED;
+use crate::workload::settings::ServerImages;
 
 /// Turns TranscriptionService and ModelDeployment objects into running speech-to-text.
 #[derive(Clone, Debug, Parser)]
@@ -15,6 +16,10 @@ pub struct Args {
     /// Image of the server, for objects that name none
     #[arg(long, env = "PARLANCE_SERVER_IMAGE")]
     pub server_image: String,
+
+    /// Image of the server, for objects that name none and have `gpu`; that of all others when left out
+    #[arg(long, env = "PARLANCE_GPU_SERVER_IMAGE")]
+    pub gpu_server_image: Option<String>,
 
     /// Give pods that serve this image at once; otherwise they keep theirs until their spec changes or they cease to serve
     #[arg(long, env = "PARLANCE_UPDATE_RUNNING_SERVERS")]
@@ -73,8 +78,8 @@ pub enum LogFormat {
 /// What the operator is told to do.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Image of the server, for objects that name none.
-    pub server_image: String,
+    /// Images of the server, for objects that name none.
+    pub server_images: ServerImages,
     /// Whether pods that serve get that image at once.
     pub update_running_servers: bool,
     /// Namespaces to look after; all when empty.
@@ -104,6 +109,7 @@ impl From<Args> for Config {
     fn from(args: Args) -> Config {
         let Args {
             server_image,
+            gpu_server_image,
             update_running_servers,
             namespaces,
             leader_election,
@@ -127,7 +133,10 @@ impl From<Args> for Config {
         };
         let namespaces = namespaces.into_iter().map(|name| name.trim().to_string());
         Config {
-            server_image,
+            server_images: ServerImages {
+                usual: server_image,
+                gpu: gpu_server_image.filter(|image| !image.is_empty()),
+            },
             update_running_servers,
             namespaces: namespaces.filter(|name| !name.is_empty()).collect(),
             lease: leader_election.then_some(LeaseConfig { name, namespace }),
@@ -163,6 +172,17 @@ mod tests {
         assert!(config.namespaces.is_empty());
         assert_eq!(config.lease.unwrap().name, "parlance-operator");
         assert_eq!((config.concurrency, config.max_deployed), (8, 10));
+    }
+
+    #[test]
+    fn an_image_for_gpus_that_is_nothing_is_none() {
+        let gpu = |flags: &[&str]| config(flags).server_images.gpu;
+        assert_eq!(gpu(&[]), None);
+        assert_eq!(gpu(&["--gpu-server-image="]), None);
+        assert_eq!(
+            gpu(&["--gpu-server-image=server:1-cuda"]).unwrap(),
+            "server:1-cuda"
+        );
     }
 
     #[test]

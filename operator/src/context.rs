@@ -16,6 +16,7 @@ use crate::events::Budget;
 use crate::kinds::Kinds;
 use crate::metrics::Metrics;
 use crate::names::Owner;
+use crate::workload::settings::ServerImages;
 
 /// First wait after an error.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -29,8 +30,8 @@ pub const MAX_DEPLOYED: usize = 10;
 pub struct Context {
     /// The cluster.
     pub client: Client,
-    /// Image of the server where a spec names none.
-    pub server_image: String,
+    /// Images of the server where a spec names none.
+    pub server_images: ServerImages,
     /// Whether pods that serve get the operator's own server image at once, and not with the next change of their spec.
     pub update_running_servers: bool,
     /// ModelDeployments of a namespace that are served at the same time.
@@ -57,14 +58,14 @@ impl Context {
     /// A context for at most `concurrency` reconciles at a time, of whatever kind and namespace.
     pub fn new(
         client: Client,
-        server_image: String,
+        server_images: ServerImages,
         identity: String,
         metrics: Arc<Metrics>,
         concurrency: usize,
     ) -> Context {
         Context {
             client,
-            server_image,
+            server_images,
             update_running_servers: false,
             max_deployed: MAX_DEPLOYED,
             identity,

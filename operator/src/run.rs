@@ -125,7 +125,7 @@ async fn work(
     tracing::info!(namespaces = ?config.namespaces, "reconciles");
     let mut context = Context::new(
         client,
-        config.server_image,
+        config.server_images,
         config.identity,
         metrics.clone(),
         config.concurrency.into(),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::model::{Choice, Dtype, Precision};
+use crate::model::{Choice, Device, Dtype, Precision};
 
 /// Which model is run, and how.
 #[derive(Debug, Args)]
@@ -16,6 +16,9 @@ pub(super) struct ModelArgs {
     /// Precision of the graphs to load: fp32, fp16, int8, q8 or uint8 [default: the first of them that is there]
     #[arg(long, env = "PARLANCE_DTYPE", value_name = "DTYPE")]
     dtype: Option<Dtype>,
+    /// Where the model is computed: auto (the GPU where this build and this machine can, otherwise the CPU), cpu or cuda
+    #[arg(long, env = "PARLANCE_DEVICE", default_value_t = Device::Auto, value_name = "DEVICE")]
+    device: Device,
     /// Precision of the products with weights: auto (f32), f32, bf16 or int8
     #[arg(long, env = "PARLANCE_PRECISION", default_value_t = Precision::Auto, value_name = "PRECISION")]
     precision: Precision,
@@ -30,12 +33,14 @@ impl ModelArgs {
         let Self {
             model,
             dtype,
+            device,
             precision,
             threads,
         } = self;
         Choice {
             dir: model,
             dtype,
+            device,
             precision,
             threads,
         }

@@ -3,7 +3,11 @@
 use clap::CommandFactory;
 
 use super::*;
-use crate::{evaluate, model::Precision, telemetry::LogFormat};
+use crate::{
+    evaluate,
+    model::{Device, Precision},
+    telemetry::LogFormat,
+};
 
 fn parse(line: &str) -> Result<Command, clap::Error> {
     Cli::try_parse_from(line.split_whitespace()).map(|cli| cli.command)
@@ -30,6 +34,7 @@ fn serve_has_the_defaults_that_are_documented() {
         model_name: None,
         digest: None,
         dtype: None,
+        device: Device::Auto,
         precision: Precision::Auto,
         threads: 0,
         grpc_addr: "0.0.0.0:50051".parse().unwrap(),
@@ -55,7 +60,7 @@ fn serve_has_the_defaults_that_are_documented() {
 #[test]
 fn every_flag_of_serve_reaches_the_config() {
     let config = config(
-        "parlance-server serve --format onnx --model /m --model-name n --digest sha256:00 --dtype q8 --precision int8 --threads 3 --grpc-addr 127.0.0.1:1 \
+        "parlance-server serve --format onnx --model /m --model-name n --digest sha256:00 --dtype q8 --device cpu --precision int8 --threads 3 --grpc-addr 127.0.0.1:1 \
          --http-addr [::1]:2 --language NL --task translate --chunk-duration 20s --chunk-overlap 500ms --timeout 2m \
          --max-audio-duration 1h --max-message-size 1000 --max-concurrent 4 --queue-limit 0 --drain-timeout 0s \
          --log-format json --log-level debug --long-form sequential --vad false --word-timestamps --temperatures 0.5,1 \
@@ -73,6 +78,7 @@ fn every_flag_of_serve_reaches_the_config() {
         "Some(\"n\")",
         "sha256:00",
         "dtype: Some(Q8)",
+        "device: Cpu",
         "precision: Int8",
         "threads: 3",
         "127.0.0.1:1",

@@ -47,7 +47,8 @@ fn load(request: &Request) -> Result<TensorModel, EvaluateError> {
     };
     let chosen = &request.model;
     let dir = chosen.dir.as_ref().ok_or_else(missing)?;
-    let model = TensorModel::load(dir, chosen.dtype, chosen.threads);
+    let able = chosen.device.for_tensors();
+    let model = able.and_then(|()| TensorModel::load(dir, chosen.dtype, chosen.threads));
     let model =
         model.map_err(|e| EvaluateError::InvalidModel(format!("the model in {}: {e}", dir.display())))?;
     request.verify(&model.digest().digest)?;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Dtype, Model, ModelError, Precision};
+use super::{Device, Dtype, Model, ModelError, Precision};
 use crate::bundled::{self, NotBundled};
 
 /// Which model is run, and how.
@@ -12,6 +12,8 @@ pub struct Choice {
     pub dir: Option<PathBuf>,
     /// Precision of its graphs; `None`: the first that is there.
     pub dtype: Option<Dtype>,
+    /// Where it is computed.
+    pub device: Device,
     /// In which the products with weights are computed.
     pub precision: Precision,
     /// Threads; 0 for as many as the cgroup grants.
@@ -35,7 +37,7 @@ impl Choice {
             Some(dir) => dir.clone(),
             None => bundled::find(bundled::DEFAULT)?,
         };
-        Model::load_with(&dir, self.dtype, self.precision, self.threads)
+        Model::load_with(&dir, self.dtype, self.device, self.precision, self.threads)
             .map_err(|source| ChoiceError::Load { dir, source })
     }
 }

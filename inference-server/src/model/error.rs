@@ -46,6 +46,9 @@ pub enum ModelError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The device that was asked for cannot compute it.
+    #[error("it cannot be computed on the GPU (--device cuda): {0}")]
+    Device(String),
     /// The engine does not take a graph.
     #[error("failed to load {file}: {problem}")]
     Graph {

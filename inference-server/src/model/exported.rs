@@ -3,9 +3,11 @@
 
 use std::path::Path;
 
+use tract_onnx::tract_core::runtime::Runtime;
+
 use super::{
     Config, Decoders, Graphs, ModelError, config,
-    graph::{self, Dim, Graph, NO_TAPS},
+    graph::{Dim, Graph, NO_TAPS, Runner, one_line},
     proto::Part,
 };
 
@@ -18,15 +20,20 @@ pub(crate) struct Exported {
 }
 
 impl Exported {
-    /// Loads and optimises.
-    pub(super) fn load(graphs: &Graphs, config: &Config, threads: usize) -> Result<Exported, ModelError> {
-        let executor = graph::executor(threads);
+    /// Loads and optimises for the processor or a GPU; so many threads do what is done on the processor.
+    pub(super) fn load(
+        graphs: &Graphs,
+        config: &Config,
+        runtime: &'static dyn Runtime,
+        threads: usize,
+    ) -> Result<Exported, ModelError> {
+        let runner = Runner::new(runtime, threads);
         let encoder = Graph::load(
             &graphs.encoder,
             Part::Whole,
             &|name| encoder_input(config, name),
             NO_TAPS,
-            &executor,
+            &runner,
         )?;
         let [first, with_past] = graphs.decoders.parts();
         let decoder = Graph::load(
@@ -34,14 +41,14 @@ impl Exported {
             first.1,
             &|name| decoder_input(config, name),
             &cross_attention,
-            &executor,
+            &runner,
         )?;
         let decoder_with_past = Graph::load(
             with_past.0,
             with_past.1,
             &|name| step_input(config, name),
             &cross_attention,
-            &executor,
+            &runner,
         )?;
         let cache = Cache::connect(&decoder, &decoder_with_past, config.sizes.decoder_layers)
             .map_err(|problem| ModelError::invalid(&config::file_name(with_past.0), problem))?;
@@ -51,6 +58,20 @@ impl Exported {
             decoder_with_past,
             cache,
         })
+    }
+
+    /// Runs each graph once, on zeros.
+    pub(super) fn try_out(&self) -> Result<(), ModelError> {
+        let graphs = [
+            ("the encoder", &self.encoder),
+            ("the decoder", &self.decoder),
+            ("the decoder with past", &self.decoder_with_past),
+        ];
+        for (name, graph) in graphs {
+            let tried = graph.try_out();
+            tried.map_err(|error| ModelError::invalid(name, one_line(&error)))?;
+        }
+        Ok(())
     }
 }
 

@@ -1,11 +1,16 @@
-//! An ONNX file in; a [`Graph`] out: optimised by tract, run by the names of its inputs and outputs.
+//! An ONNX file in; a [`Graph`] out: optimised by tract for the processor or the GPU, run by the names of its inputs and outputs.
 //! The only file, with the encoder's, the decoder's and the detector's calls to [`Graph::run`], that speaks tract.
 
-use std::path::Path;
+use std::{any::Any, path::Path};
 
 use tract_onnx::{
     prelude::{multithread::Executor, *},
-    tract_core::{floats::FloatPrecisionTranslator, ops::konst::Const, transform::ModelTransform},
+    tract_core::{
+        floats::FloatPrecisionTranslator,
+        ops::konst::Const,
+        runtime::{DefaultRuntime, Runnable, Runtime, State},
+        transform::ModelTransform,
+    },
     tract_hir::infer::Factoid,
 };
 
@@ -24,6 +29,15 @@ pub(crate) enum Dim {
     Any,
 }
 
+impl Dim {
+    fn least(self) -> usize {
+        match self {
+            Dim::Fixed(size) => size,
+            Dim::Any => 1,
+        }
+    }
+}
+
 /// Shape of the input of a name; `None`: the graph may not have such an input.
 pub(crate) type Shapes<'a> = &'a dyn Fn(&str) -> Option<Vec<Dim>>;
 
@@ -35,14 +49,34 @@ pub(crate) const NO_TAPS: Taps<'static> = &|_, _| false;
 
 /// An optimised graph; immutable, so that requests share it.
 pub(crate) struct Graph {
-    plan: Arc<TypedRunnableModel>,
+    plan: Box<dyn Runnable>,
     inputs: Vec<String>,
     outputs: Vec<String>,
     input_types: Vec<DatumType>,
+    least: Vec<TVec<usize>>,
 }
 
 /// A running instance of a graph; one a request.
-pub(crate) type Running = TypedSimpleState;
+pub(crate) type Running = Box<dyn State>;
+
+/// What runs graphs: the processor or a GPU, and the threads for what is done on the processor.
+#[derive(Clone)]
+pub(crate) struct Runner {
+    runtime: &'static dyn Runtime,
+    executor: Executor,
+}
+
+impl Runner {
+    pub(crate) fn new(runtime: &'static dyn Runtime, threads: usize) -> Self {
+        let executor = executor(threads);
+        Runner { runtime, executor }
+    }
+
+    /// The processor.
+    pub(crate) fn cpu(threads: usize) -> Self {
+        Self::new(&DefaultRuntime, threads)
+    }
+}
 
 impl Graph {
     /// Loads and optimises. The parsed file is dropped on the way: only the optimised graph stays in memory.
@@ -53,7 +87,7 @@ impl Graph {
         part: Part,
         shapes: Shapes<'_>,
         taps: Taps<'_>,
-        executor: &Executor,
+        runner: &Runner,
     ) -> Result<Graph, ModelError> {
         let onnx = tract_onnx::onnx();
         let proto = proto::read(&onnx, path, part).map_err(|problem| ModelError::graph(path, problem))?;
@@ -64,7 +98,7 @@ impl Graph {
             parsed.map(|parsed| parsed.model),
             shapes,
             taps,
-            executor,
+            runner,
         )
     }
 
@@ -73,10 +107,10 @@ impl Graph {
         file: &str,
         mut bytes: &[u8],
         shapes: Shapes<'_>,
-        executor: &Executor,
+        runner: &Runner,
     ) -> Result<Graph, ModelError> {
         let parsed = tract_onnx::onnx().model_for_read(&mut bytes);
-        Self::named(file, parsed, shapes, NO_TAPS, executor)
+        Self::named(file, parsed, shapes, NO_TAPS, runner)
     }
 
     fn named(
@@ -84,9 +118,9 @@ impl Graph {
         parsed: TractResult<InferenceModel>,
         shapes: Shapes<'_>,
         taps: Taps<'_>,
-        executor: &Executor,
+        runner: &Runner,
     ) -> Result<Graph, ModelError> {
-        let optimised = parsed.and_then(|model| Self::optimise(model, shapes, taps, executor));
+        let optimised = parsed.and_then(|model| Self::optimise(model, shapes, taps, runner));
         optimised.map_err(|e| ModelError::Graph {
             file: file.to_owned(),
             problem: one_line(&e),
@@ -97,7 +131,7 @@ impl Graph {
         mut model: InferenceModel,
         shapes: Shapes<'_>,
         taps: Taps<'_>,
-        executor: &Executor,
+        runner: &Runner,
     ) -> TractResult<Graph> {
         let name_of = |model: &InferenceModel, outlet: OutletId| model.node(outlet.node).name.clone();
         let inputs: Vec<String> = model
@@ -125,12 +159,14 @@ impl Graph {
         }
         model.select_output_outlets(&outlets)?;
         let any = model.symbols.sym("T");
+        let mut least = vec![];
         for (slot, name) in inputs.iter().enumerate() {
             let Some(dims) = shapes(name) else {
                 return Err(TractError::msg(format!("an input named {name}")));
             };
             let known = model.input_fact(slot)?.datum_type.concretize();
             let datum_type = known.ok_or_else(|| TractError::msg(format!("the input {name} has no type")))?;
+            least.push(dims.iter().map(|dim| dim.least()).collect());
             let dims: TVec<TDim> = dims
                 .into_iter()
                 .map(|dim| match dim {
@@ -140,20 +176,21 @@ impl Graph {
                 .collect();
             model.set_input_fact(slot, InferenceFact::dt_shape(datum_type, dims))?;
         }
-        let model = single_precision(model.into_typed()?)?.into_optimized()?;
+        let model = single_precision(model.into_typed()?)?;
         let input_types = (0..inputs.len())
             .map(|slot| Ok(model.input_fact(slot)?.datum_type))
             .collect::<TractResult<_>>()?;
         let options = RunOptions {
-            executor: Some(executor.clone()),
+            executor: Some(runner.executor.clone()),
             ..RunOptions::default()
         };
-        let plan = model.into_runnable_with_options(&options)?;
+        let plan = runner.runtime.prepare_with_options(model, &options)?;
         Ok(Graph {
             plan,
             inputs,
             outputs,
             input_types,
+            least,
         })
     }
 
@@ -175,6 +212,14 @@ impl Graph {
     /// A running instance.
     pub(crate) fn start(&self) -> TractResult<Running> {
         self.plan.spawn()
+    }
+
+    /// Runs once on zeros, as few of them as it takes.
+    pub(crate) fn try_out(&self) -> TractResult<()> {
+        let zeros = self.least.iter().zip(&self.input_types);
+        let zeros = zeros.map(|(shape, &datum_type)| Ok(Tensor::zero_dt(datum_type, shape)?.into_tvalue()));
+        self.run(&mut self.start()?, zeros.collect::<TractResult<_>>()?)?;
+        Ok(())
     }
 
     /// Runs once; floats are converted to the precision that the graph wants.
@@ -216,6 +261,13 @@ pub(crate) fn single_precision(mut model: TypedModel) -> TractResult<TypedModel>
 /// tract's chain of causes on one line.
 pub(crate) fn one_line(error: &TractError) -> String {
     format!("{error:#}").replace('\n', " ")
+}
+
+/// What was said by whoever panicked, on one line.
+pub(crate) fn last_words(panic: &(dyn Any + Send)) -> String {
+    let said = panic.downcast_ref::<String>().map(String::as_str);
+    let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
+    said.unwrap_or("it does not say why").replace('\n', " ")
 }
 
 /// The executor for so many threads. For one thread it is none: a pool of one would be the global pool

@@ -20,7 +20,7 @@ use tract_onnx::{
 
 use super::{Signature, elements, request::Fitting, request::Given, signature::Dim};
 use crate::{
-    model::graph::{one_line, single_precision},
+    model::graph::{last_words, one_line, single_precision},
     pipeline::{Cancel, Stopped},
 };
 
@@ -165,10 +165,7 @@ impl Graph {
 
 /// What an operator said that could not go on.
 fn broke_off(panic: &(dyn Any + Send)) -> String {
-    let said = panic.downcast_ref::<String>().map(String::as_str);
-    let said = said.or_else(|| panic.downcast_ref::<&str>().copied());
-    let said = said.unwrap_or("it does not say why").replace('\n', " ");
-    format!("an operator cannot work on these tensors: {said}")
+    format!("an operator cannot work on these tensors: {}", last_words(panic))
 }
 
 /// Optimises for these shapes of the inputs, or with the dimensions open that the file leaves open.

@@ -38,11 +38,12 @@ impl Kind for TensorModel {
 
     fn load(config: &Config) -> Result<Self, Error> {
         let dir = &config.model;
-        let mut model =
-            TensorModel::load(dir, config.dtype, config.threads).map_err(|source| Error::Load {
-                model: dir.clone(),
-                source,
-            })?;
+        let able = config.device.for_tensors();
+        let load = able.and_then(|()| TensorModel::load(dir, config.dtype, config.threads));
+        let mut model = load.map_err(|source| Error::Load {
+            model: dir.clone(),
+            source,
+        })?;
         config.verify(&model.digest().digest)?;
         if let Some(name) = &config.model_name {
             model.set_name(name.clone());

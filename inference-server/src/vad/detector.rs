@@ -7,7 +7,7 @@ use tract_onnx::prelude::{Tensor, TractResult, tvec};
 use super::{FRAME, VadError};
 use crate::model::{
     ModelError,
-    graph::{Dim, Graph, Running, executor, one_line},
+    graph::{Dim, Graph, Runner, Running, one_line},
 };
 
 /// Silero VAD, its 16 kHz network; `models/silero-vad/README.md` says where it comes from.
@@ -42,7 +42,7 @@ impl Detector {
     }
 
     fn of(onnx: &[u8]) -> Result<Self, VadError> {
-        let graph = Graph::read(FILE, onnx, &shape, &executor(1)).map_err(VadError::Load)?;
+        let graph = Graph::read(FILE, onnx, &shape, &Runner::cpu(1)).map_err(VadError::Load)?;
         let odd = |problem: &str| {
             VadError::Load(ModelError::Graph {
                 file: FILE.to_owned(),

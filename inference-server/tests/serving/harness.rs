@@ -8,7 +8,7 @@ use std::{
 
 use inference_server::{
     kind::ModelFormat,
-    model::Precision,
+    model::{Device, Precision},
     pipeline::Options,
     proto::{
         AudioEncoding, StreamingConfig, StreamingTranscribeRequest, StreamingTranscribeResponse,
@@ -48,6 +48,7 @@ pub fn config() -> Config {
         model_name: None,
         digest: None,
         dtype: None,
+        device: Device::Auto,
         precision: Precision::Auto,
         threads: 1,
         grpc_addr: ([127, 0, 0, 1], 0).into(),

@@ -136,7 +136,8 @@ async fn decide(
     context: &Context,
 ) -> Result<Result<Plan, plan::Error>, kube::Error> {
     fetched.observed.keeps_images = status::is_of_this_spec(model) && !context.update_running_servers;
-    let (image, limit) = (&context.server_image, context.max_deployed);
+    let image = context.server_images.of(model.spec.serving.as_ref());
+    let limit = context.max_deployed;
     let plan = plan::plan(model, owner, fetched, image, limit);
     let observed = &fetched.observed;
     if let Ok(first) = &plan

@@ -178,13 +178,14 @@ async fn decide(
     context: &Context,
 ) -> Result<Result<Plan, plan::Error>, kube::Error> {
     fetched.observed.keeps_images = status::is_of_this_spec(service) && !context.update_running_servers;
-    let plan = plan::plan(service, owner, fetched, &context.server_image);
+    let image = context.server_images.of(Some(&service.spec.serving));
+    let plan = plan::plan(service, owner, fetched, image);
     let observed = &fetched.observed;
     if let Ok(first) = &plan
         && rollout::is_due(&first.workload, observed)
     {
         fetched.observed.gpu_nodes = gpu_nodes(&context.client, &first.workload, &observed.pods).await?;
-        return Ok(plan::plan(service, owner, fetched, &context.server_image));
+        return Ok(plan::plan(service, owner, fetched, image));
     }
     Ok(plan)
 }

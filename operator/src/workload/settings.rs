@@ -189,6 +189,35 @@ fn pod_template(
         .transpose()
 }
 
+/// The images of the server, for specs that name none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerImages {
+    /// That of most.
+    pub usual: String,
+    /// That of pods with GPUs, if it is another.
+    pub gpu: Option<String>,
+}
+
+impl ServerImages {
+    /// The one for pods that serve so.
+    pub fn of(&self, serving: Option<&Serving>) -> &str {
+        let gpu = serving.is_some_and(|serving| serving.gpu.is_some());
+        self.gpu
+            .as_ref()
+            .filter(|_| gpu)
+            .map_or(&self.usual, |image| image)
+    }
+}
+
+impl From<&str> for ServerImages {
+    fn from(usual: &str) -> Self {
+        ServerImages {
+            usual: usual.into(),
+            gpu: None,
+        }
+    }
+}
+
 /// The image of the server.
 pub fn image(serving: &Serving, default: &str) -> Image {
     Image {

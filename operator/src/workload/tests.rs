@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::claim::ClaimPlan;
+use super::settings::ServerImages;
 use super::*;
 use crate::names::Kind;
 use crds::model::ModelFormat;
@@ -673,6 +674,25 @@ fn a_gpu_is_asked_for_and_replaced_rather_than_surged() {
         (&pod["nodeSelector"], &pod["priorityClassName"]),
         (&json!({"zone": "a"}), &json!("high"))
     );
+}
+
+#[test]
+fn pods_with_gpus_get_their_image_where_there_is_one_and_the_spec_names_none() {
+    let reference = |images: &ServerImages, spec: Value| {
+        let serving: crds::serving::Serving = serde_json::from_value(spec).unwrap();
+        settings::image(&serving, images.of(Some(&serving))).reference
+    };
+    let gpu = || json!({"gpu": {}});
+    let one = ServerImages::from("server:1");
+    assert_eq!(reference(&one, gpu()), "server:1");
+    let two = ServerImages {
+        gpu: Some("server:1-cuda".into()),
+        ..one
+    };
+    assert_eq!(reference(&two, gpu()), "server:1-cuda");
+    assert_eq!(reference(&two, json!({})), "server:1");
+    assert_eq!(reference(&two, json!({"gpu": {}, "image": "mine:2"})), "mine:2");
+    assert_eq!(two.of(None), "server:1");
 }
 
 fn spot(spot: Spot, products: &[&str]) -> Gpu {
