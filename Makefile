@@ -90,6 +90,10 @@ bench-operator: prerequisites ## Measure the operator with 1,000 services on 200
 bench: build ## Run the benchmarks
 	bench/run.sh $(ARGS)
 
+.PHONY: bench-memory
+bench-memory: build ## Measure what the server holds of models of Whisper's sizes (ARGS='medium large-v3 large-v3-turbo')
+	bench/memory.sh $(ARGS)
+
 .PHONY: crowd
 crowd: ## Let 64 clients ask one server at once for five minutes (ARGS='--seconds 60')
 	bench/crowd.sh $(ARGS)

@@ -23,10 +23,11 @@ REPO = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(REPO / "models" / "train"))
 import tokenizer as whisper_tokenizer  # noqa: E402
 
-# Width, layers of either half, heads, mel bins. Sources: openai/whisper's `model-card.md`, and its checkpoints' `dims`.
+# Width, layers of the encoder and of the decoder, heads, mel bins. Sources: openai/whisper's `model-card.md`, and its checkpoints' `dims`.
 SIZES = {
-    "tiny": (384, 4, 6, 80), "tiny.en": (384, 4, 6, 80), "base": (512, 6, 8, 80), "small": (768, 12, 12, 80),
-    "large-v3-narrow": (128, 2, 2, 128),
+    "tiny": (384, (4, 4), 6, 80), "tiny.en": (384, (4, 4), 6, 80), "base": (512, (6, 6), 8, 80), "small": (768, (12, 12), 12, 80),
+    "medium": (1024, (24, 24), 16, 80), "large-v3": (1280, (32, 32), 20, 128), "large-v3-turbo": (1280, (32, 4), 20, 128),
+    "large-v3-narrow": (128, (2, 2), 2, 128),
 }  # fmt: skip
 SHORT = 12  # tokens of a window, prompt included: what a beam search of the other sizes may take
 RANKS = {"multilingual": 50257, "gpt2": 50256}
@@ -50,9 +51,9 @@ def languages(size):
 def model(tokenizer, size, seed):
     find = tokenizer.convert_tokens_to_ids
     end, start = find("<|endoftext|>"), find("<|startoftranscript|>")
-    width, layers, heads, bins = SIZES[size]
+    width, (encoder_layers, layers), heads, bins = SIZES[size]
     config = WhisperConfig(
-        vocab_size=len(tokenizer), num_mel_bins=bins, d_model=width, encoder_layers=layers, decoder_layers=layers, encoder_attention_heads=heads,
+        vocab_size=len(tokenizer), num_mel_bins=bins, d_model=width, encoder_layers=encoder_layers, decoder_layers=layers, encoder_attention_heads=heads,
         decoder_attention_heads=heads, encoder_ffn_dim=4 * width, decoder_ffn_dim=4 * width, max_source_positions=1500, max_target_positions=448,
         pad_token_id=end, bos_token_id=end, eos_token_id=end, decoder_start_token_id=start, dropout=0.0,
     )  # fmt: skip
