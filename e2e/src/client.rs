@@ -6,6 +6,7 @@ use std::process::Stdio;
 use k8s_openapi::api::core::v1::Service;
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tonic::transport::Channel;
 
@@ -13,6 +14,7 @@ use crate::api::transcription_client::TranscriptionClient;
 use crate::api::{TranscribeRequest, TranscribeResponse};
 use crate::manifest::repository;
 use crate::namespace::TestNamespace;
+use crate::wait::{Found, wait_for};
 
 /// A recording of the repository and the words that are spoken in it.
 #[derive(Clone, Debug, Deserialize)]
@@ -70,10 +72,11 @@ pub async fn transcribe(address: &str, audio: Vec<u8>) -> Result<TranscribeRespo
         .map_err(|status| status.to_string())
 }
 
-/// Address of a service's ClusterIP, reachable from this machine where the cluster is on it.
+/// Address of a service's ClusterIP, reachable from this machine where the cluster is on it, once it takes connections: kube-proxy hears
+/// of pods that are ready a moment after the operator does.
 ///
 /// # Panics
-/// When the Service has no address.
+/// When the Service has no address, or takes no connection.
 pub async fn cluster_ip(namespace: &TestNamespace, service: &str, port: i32) -> String {
     let service: Service = namespace
         .api()
@@ -84,7 +87,15 @@ pub async fn cluster_ip(namespace: &TestNamespace, service: &str, port: i32) -> 
         .spec
         .and_then(|spec| spec.cluster_ip)
         .expect("the Service has no ClusterIP");
-    format!("{ip}:{port}")
+    let address = format!("{ip}:{port}");
+    wait_for(&format!("{address} to take a connection"), || async {
+        match TcpStream::connect(&address).await {
+            Ok(_) => Found::Yes(()),
+            Err(error) => Found::NotYet(error.to_string()),
+        }
+    })
+    .await;
+    address
 }
 
 /// Whether ClusterIPs can be reached from here: so on the cluster that `make cluster-up` boots, on no other.

@@ -71,8 +71,8 @@ impl Client {
                 count += 1;
                 match transcribe(&address, recording.audio()).await {
                     Ok(answer) if answer.text == recording.text => {}
-                    Ok(answer) => errors.push(format!("heard {}", answer.text)),
-                    Err(error) => errors.push(error),
+                    Ok(answer) => errors.push(format!("{count}: heard {}", answer.text)),
+                    Err(error) => errors.push(format!("{count}: {error}")),
                 }
             }
             (count, errors)
