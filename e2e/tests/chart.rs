@@ -6,6 +6,7 @@ use std::process::Command;
 
 use e2e::manifest::repository;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule, Role};
 use serde::Deserialize;
 use serde_json::Value;
@@ -33,6 +34,17 @@ fn of_kind<K: for<'a> Deserialize<'a>>(documents: &[Value], kind: &str) -> Vec<K
         .collect()
 }
 
+/// The operator's pods.
+fn pod(documents: &[Value]) -> PodTemplateSpec {
+    let deployment = of_kind::<Deployment>(documents, "Deployment").remove(0);
+    deployment.spec.unwrap().template
+}
+
+/// The operator's container.
+fn container(documents: &[Value]) -> Container {
+    pod(documents).spec.unwrap().containers.remove(0)
+}
+
 fn kinds(documents: &[Value]) -> Vec<&str> {
     let mut kinds: Vec<_> = documents.iter().map(|d| d["kind"].as_str().unwrap()).collect();
     kinds.sort();
@@ -57,8 +69,7 @@ fn the_default_is_one_hardened_pod_for_the_whole_cluster() {
             "ServiceAccount"
         ]
     );
-    let deployment = of_kind::<Deployment>(&documents, "Deployment").remove(0);
-    let pod = deployment.spec.unwrap().template.spec.unwrap();
+    let pod = pod(&documents).spec.unwrap();
     assert_eq!(pod.security_context.unwrap().run_as_non_root, Some(true));
     let container = &pod.containers[0];
     assert_eq!(container.image.as_deref(), Some("parlance-operator:0.1.0"));
@@ -103,11 +114,7 @@ fn with_namespaces_nothing_is_granted_cluster_wide() {
         .collect();
     places.sort();
     assert_eq!(places, ["parlance-system", "team-a", "team-b"]);
-    let deployment = of_kind::<Deployment>(&documents, "Deployment").remove(0);
-    let arguments = deployment.spec.unwrap().template.spec.unwrap().containers[0]
-        .args
-        .clone()
-        .unwrap();
+    let arguments = container(&documents).args.unwrap();
     assert!(
         arguments.contains(&"--namespaces=team-a,team-b".to_owned()),
         "{arguments:?}"
@@ -186,15 +193,7 @@ fn several_replicas_bring_a_disruption_budget_and_images_take_a_registry() {
     ])
     .unwrap();
     assert!(kinds(&documents).contains(&"PodDisruptionBudget"));
-    let deployment = of_kind::<Deployment>(&documents, "Deployment").remove(0);
-    let container = deployment
-        .spec
-        .unwrap()
-        .template
-        .spec
-        .unwrap()
-        .containers
-        .remove(0);
+    let container = container(&documents);
     assert_eq!(
         container.image.as_deref(),
         Some("mirror:5000/parlance-operator:v9")
@@ -212,16 +211,7 @@ fn several_replicas_bring_a_disruption_budget_and_images_take_a_registry() {
 fn pods_with_gpus_have_an_image_of_their_own_only_where_one_is_named() {
     let gpu_images = |arguments: &[&str]| -> Vec<String> {
         let documents = render(arguments).unwrap();
-        let deployment = of_kind::<Deployment>(&documents, "Deployment").remove(0);
-        let container = deployment
-            .spec
-            .unwrap()
-            .template
-            .spec
-            .unwrap()
-            .containers
-            .remove(0);
-        let arguments = container.args.unwrap().into_iter();
+        let arguments = container(&documents).args.unwrap().into_iter();
         arguments
             .filter(|argument| argument.starts_with("--gpu-server-image"))
             .collect()
@@ -280,19 +270,14 @@ fn a_pod_monitor_selects_the_operators_pods_and_their_port() {
     assert_eq!(monitor["metadata"]["labels"]["release"], "prom");
     let endpoint = &monitor["spec"]["podMetricsEndpoints"][0];
     assert_eq!(endpoint["interval"], "15s");
-    let deployment = of_kind::<Deployment>(&documents, "Deployment")
-        .remove(0)
-        .spec
-        .unwrap();
-    let pod = deployment.template;
-    let ports = pod.spec.unwrap().containers[0].ports.clone().unwrap();
+    let ports = container(&documents).ports.unwrap();
     assert!(
         ports
             .iter()
             .any(|port| port.name.as_deref() == endpoint["port"].as_str()),
         "{endpoint} is none of {ports:?}"
     );
-    let labels = pod.metadata.unwrap().labels.unwrap();
+    let labels = pod(&documents).metadata.unwrap().labels.unwrap();
     let selector = monitor["spec"]["selector"]["matchLabels"].as_object().unwrap();
     assert!(selector.len() >= 3, "{selector:?}");
     for (key, value) in selector {
