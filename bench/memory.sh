@@ -19,7 +19,7 @@ for size in "$@"; do
   if [ ! -e "$model/tokenizer.json" ]; then
     echo "making a model of $size's sizes" >&2
     rm -rf "$model.part" "$model.part-hf"
-    "$python" "$FIDELITY/make_model.py" "$model.part" --size "$size" --tiktoken "$ranks"
+    "$python" "$FIDELITY/make_model.py" "$model.part" --size "$size" --tiktoken "$ranks" --max-length 448
     rm -r "$model.part-hf"
     mv "$model.part" "$model"
   fi

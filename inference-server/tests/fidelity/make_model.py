@@ -1,6 +1,6 @@
 """Makes a model of one of Whisper's official sizes with random weights, and exports it as optimum does.
 
-    python make_model.py OUT_DIR [--size tiny] [--tiktoken multilingual.tiktoken]
+    python make_model.py OUT_DIR [--size tiny] [--tiktoken multilingual.tiktoken] [--max-length 448]
 
 `large-v3-narrow` has large-v3's front end (128 mel bins) and vocabulary (51,866, with Cantonese) at a width of 128.
 
@@ -48,7 +48,7 @@ def languages(size):
     return whisper_tokenizer.LANGUAGES + (["yue"] if size.startswith("large-v3") else [])
 
 
-def model(tokenizer, size, seed):
+def model(tokenizer, size, seed, max_length):
     find = tokenizer.convert_tokens_to_ids
     end, start = find("<|endoftext|>"), find("<|startoftranscript|>")
     width, (encoder_layers, layers), heads, bins = SIZES[size]
@@ -79,7 +79,7 @@ def model(tokenizer, size, seed):
     suppressed = [token for token in non_speech if token < end] + sorted(find(f"<|{name}|>") for name in marks)
     made.generation_config = GenerationConfig(
         eos_token_id=end, pad_token_id=end, bos_token_id=end, decoder_start_token_id=start, prev_sot_token_id=find("<|startofprev|>"),
-        no_timestamps_token_id=find("<|notimestamps|>"), max_initial_timestamp_index=50, is_multilingual=multilingual, max_length=448 if size == "tiny" else SHORT,
+        no_timestamps_token_id=find("<|notimestamps|>"), max_initial_timestamp_index=50, is_multilingual=multilingual, max_length=max_length,
         return_timestamps=False, begin_suppress_tokens=[220, end], suppress_tokens=suppressed, **(only if multilingual else {}),
         **({"alignment_heads": ALIGNMENT_HEADS} if layers == 4 else {}),
     )  # fmt: skip
@@ -92,10 +92,11 @@ def main():
     p.add_argument("--tiktoken")
     p.add_argument("--size", choices=SIZES, default="tiny")
     p.add_argument("--seed", type=int, default=5)
+    p.add_argument("--max-length", type=int, help=f"tokens of a window, prompt included; tiny's are 448, others' {SHORT}, unless it is said")
     a = p.parse_args()
     checkpoint = a.out.with_name(a.out.name + "-hf")
     tokenizer = whisper_tokenizer.save(*vocabulary(a.tiktoken), checkpoint, languages(a.size))
-    model(tokenizer, a.size, a.seed).save_pretrained(checkpoint)
+    model(tokenizer, a.size, a.seed, a.max_length or (448 if a.size == "tiny" else SHORT)).save_pretrained(checkpoint)
     WhisperFeatureExtractor(feature_size=SIZES[a.size][3]).save_pretrained(checkpoint)
     # Its own comparison with the checkpoint would take as long again; reference.py makes a stricter one.
     main_export(str(checkpoint), a.out, task="automatic-speech-recognition-with-past", no_post_process=True, do_validation=False)
