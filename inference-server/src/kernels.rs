@@ -7,12 +7,15 @@
 
 pub mod attention;
 pub mod cache;
+mod finish;
 pub mod functions;
 pub mod layers;
 pub mod matrix;
 pub mod operators;
 pub mod peaks;
 pub mod pool;
+mod powers;
+mod scratch;
 mod share;
 pub mod tile;
 pub mod turn;

@@ -41,6 +41,7 @@ pub mod inspect;
 pub mod kernels;
 pub mod keys;
 pub mod kind;
+pub mod memory;
 pub mod metrics;
 pub mod model;
 pub mod pipeline;

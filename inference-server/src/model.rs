@@ -1,9 +1,15 @@
 //! A model directory in; a [`Model`] out: loaded, optimised, immutable, shared by `Arc`.
 //! Everything that a file says is read from it; nothing here is state of a request.
 
-use std::{path::Path, thread};
+use std::{panic::resume_unwind, path::Path, thread};
 
-use crate::{digest, features::MelExtractor, pipeline::Task, text::Vocabulary, vad::Detector};
+use crate::{
+    digest::{self, Digest},
+    features::MelExtractor,
+    pipeline::Task,
+    text::Vocabulary,
+    vad::Detector,
+};
 
 mod choice;
 mod config;
@@ -79,11 +85,6 @@ impl Model {
         threads: usize,
     ) -> Result<Model, ModelError> {
         let files = Files::find(dir, dtype)?;
-        let mut config = Config::read(&files)?;
-        let vocabulary = Vocabulary::load(&files.tokenizer)
-            .map_err(|problem| ModelError::invalid("tokenizer.json", problem))?;
-        let previous = || vocabulary.id("<|startofprev|>");
-        config.tokens.previous = config.tokens.previous.or_else(previous);
         let threads = if threads == 0 {
             available_threads()
         } else {
@@ -95,29 +96,23 @@ impl Model {
             threads,
         };
         // The digest is of every file, and is found while those that are needed are read.
-        let (loaded, facts) = thread::scope(|scope| {
-            let facts = scope.spawn(|| ModelFacts::of(dir, &config));
-            let loaded = engine::load(&files.graphs, &config, wanted, device::look);
-            (loaded, facts.join())
+        let (read, digest) = thread::scope(|scope| {
+            let digest = scope.spawn(|| digest::directory(dir));
+            (read(&files, wanted), digest.join())
         });
-        let facts = facts.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        let Loaded {
-            engine,
-            name: engine_name,
-            precision,
-        } = loaded?;
-        let extractor = MelExtractor::new(&config.features);
+        let (config, vocabulary, detector, loaded) = read?;
+        let digest = digest.unwrap_or_else(|panic| resume_unwind(panic));
+        let digest = digest.map_err(|error| ModelError::read(dir, error))?;
         Ok(Model {
-            facts,
+            facts: ModelFacts::new(dir, &config, digest),
+            extractor: MelExtractor::new(&config.features),
             config,
-            extractor,
             threads,
-            precision,
-            engine,
-            engine_name,
+            precision: loaded.precision,
+            engine: loaded.engine,
+            engine_name: loaded.name,
             vocabulary,
-            detector: Detector::load()
-                .map_err(|error| ModelError::invalid("silero_vad.onnx", error.to_string()))?,
+            detector,
         })
     }
 
@@ -172,6 +167,22 @@ impl Model {
     }
 }
 
+/// What is read of files: the configuration, the tokenizer, the detector of speech and the graphs.
+fn read(files: &Files, wanted: Wanted) -> Result<(Config, Vocabulary, Detector, Loaded), ModelError> {
+    let mut config = Config::read(files)?;
+    let (small, loaded) = thread::scope(|scope| {
+        let small = scope.spawn(|| (Vocabulary::load(&files.tokenizer), Detector::load()));
+        let loaded = engine::load(&files.graphs, &config, wanted, device::look);
+        (small.join(), loaded)
+    });
+    let (vocabulary, detector) = small.unwrap_or_else(|panic| resume_unwind(panic));
+    let vocabulary = vocabulary.map_err(|problem| ModelError::invalid("tokenizer.json", problem))?;
+    let detector = detector.map_err(|error| ModelError::invalid("silero_vad.onnx", error.to_string()))?;
+    let previous = || vocabulary.id("<|startofprev|>");
+    config.tokens.previous = config.tokens.previous.or_else(previous);
+    Ok((config, vocabulary, detector, loaded?))
+}
+
 /// The facts of a model, for people and for status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelFacts {
@@ -196,7 +207,11 @@ pub struct ModelFacts {
 impl ModelFacts {
     /// Reads every file of the directory once, for the digest.
     pub fn of(dir: &Path, config: &Config) -> Result<ModelFacts, ModelError> {
-        let digest = digest::directory(dir).map_err(|e| ModelError::read(dir, e))?;
+        let digest = digest::directory(dir).map_err(|error| ModelError::read(dir, error))?;
+        Ok(Self::new(dir, config, digest))
+    }
+
+    fn new(dir: &Path, config: &Config, digest: Digest) -> ModelFacts {
         let name = dir
             .canonicalize()
             .ok()
@@ -205,7 +220,7 @@ impl ModelFacts {
             .file_name()
             .map(|n| n.to_string_lossy().into_owned());
         let tasks = [Task::Transcribe, Task::Translate];
-        Ok(ModelFacts {
+        ModelFacts {
             name: name.unwrap_or_else(|| "whisper".to_owned()),
             digest: digest.digest,
             languages: config.tokens.codes(),
@@ -217,6 +232,6 @@ impl ModelFacts {
             vocabulary_size: config.sizes.vocabulary,
             size_bytes: digest.size_bytes,
             files: digest.files,
-        })
+        }
     }
 }

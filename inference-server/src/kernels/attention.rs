@@ -1,12 +1,18 @@
 //! Attention: of all positions of a window to each other, and of rows to keys and values that are put in order once.
 //!
 //! Queries are expected to be scaled already. Positions are few enough (1,500) that the scores of some rows fit into the cache
-//! whole: soft-max is taken over a row at once, and no score is ever written further than that.
+//! whole: soft-max is taken over a row at once, and no score is ever written further than that. Its powers are divided by their
+//! sum where they have become what a row sees: fewer numbers.
+
+use std::borrow::Cow;
 
 use super::{
-    functions::{bf16, softmax},
-    matrix::{Finish, Panels, Rows, bits, bits_mut, size},
+    finish::Finish,
+    functions::{pairs, powers, softmax},
+    matrix::{Panels, Rows, Words, bits, bits_mut, size},
     pool::Pool,
+    powers::rounded_powers,
+    scratch::with_scratch,
     share::Shared,
     tile::{Format, Isa},
 };
@@ -48,52 +54,62 @@ pub fn sizes(isa: Isa, format: Format, heads: Heads, positions: usize) -> (usize
     (keys, values)
 }
 
-/// Puts keys in order: `rows` has one row a position, the heads side by side. `out` is zero before.
+/// Puts keys in order: `rows` has one row a position, the heads side by side. All of `out` is written.
 pub fn order_keys(isa: Isa, format: Format, pool: &Pool, heads: Heads, rows: Rows<'_>, out: &mut [f32]) {
     let (each, width) = (size(isa, format, heads.width, rows.count), isa.panel());
-    let (depth, per_word) = (heads.width.div_ceil(format.per_word()), format.per_word());
+    let depth = heads.width.div_ceil(format.per_word());
     let shared = Shared::new(bits_mut(out));
     pool.each(heads.count, true, |head| {
         // Sound: each head has a part of its own.
         let out = unsafe { shared.part(head * each, each) };
-        for position in 0..rows.count {
-            let begin = position * rows.stride + head * heads.width;
-            let panel = position / width * width * depth + position % width;
-            for (i, &value) in rows.values[begin..begin + heads.width].iter().enumerate() {
-                put(format, &mut out[panel + i / per_word * width], i, value);
+        for (panel, out) in out.chunks_mut(width * depth).enumerate() {
+            let (first, count) = (panel * width, width.min(rows.count - panel * width));
+            let keys = Rows {
+                values: &rows.values[first * rows.stride + head * heads.width..],
+                count,
+                ..rows
+            };
+            let keys = keys.words(isa, format, heads.width);
+            for (i, out) in out.chunks_mut(width).enumerate() {
+                let words = keys.words[i..].iter().step_by(keys.stride);
+                out[..count]
+                    .iter_mut()
+                    .zip(words)
+                    .for_each(|(out, &word)| *out = word);
+                out[count..].fill(0);
             }
         }
     });
 }
 
-/// Puts values in order: `rows` has one row a position, the heads side by side. `out` is zero before.
+/// Puts values in order: `rows` has one row a position, the heads side by side. All of `out` is written.
 pub fn order_values(isa: Isa, format: Format, pool: &Pool, heads: Heads, rows: Rows<'_>, out: &mut [f32]) {
     let (each, width) = (size(isa, format, rows.count, heads.width), isa.panel());
     let (depth, per_word) = (rows.count.div_ceil(format.per_word()), format.per_word());
     let shared = Shared::new(bits_mut(out));
+    let zeros = vec![0.0; heads.width];
     pool.each(heads.count, true, |head| {
         // Sound: each head has a part of its own.
         let out = unsafe { shared.part(head * each, each) };
-        for position in 0..rows.count {
-            let begin = position * rows.stride + head * heads.width;
-            let row = &rows.values[begin..begin + heads.width];
-            for (panel, values) in row.chunks(width).enumerate() {
-                let begin = (panel * depth + position / per_word) * width;
-                for (word, &value) in out[begin..].iter_mut().zip(values) {
-                    put(format, word, position, value);
+        let row = |position: usize| match position {
+            position if position < rows.count => {
+                &rows.values[position * rows.stride + head * heads.width..][..heads.width]
+            }
+            _ => &zeros,
+        };
+        for i in 0..depth {
+            let (one, other) = (row(i * per_word), row(i * per_word + 1));
+            let columns = one.chunks(width).zip(other.chunks(width));
+            for (panel, (one, other)) in columns.enumerate() {
+                let out = &mut out[(panel * depth + i) * width..][..width];
+                match format {
+                    Format::Bf16 => pairs(isa, one, other, out),
+                    _ => out[..one.len()].copy_from_slice(bits(one)),
                 }
+                out[one.len()..].fill(0);
             }
         }
     });
-}
-
-/// Writes a number into its part of a word.
-#[inline(always)]
-fn put(format: Format, word: &mut u32, place: usize, value: f32) {
-    match format {
-        Format::Bf16 => *word |= bf16(value) << (place % 2 * 16),
-        _ => *word = value.to_bits(),
-    }
 }
 
 impl<'a> Memory<'a> {
@@ -134,7 +150,7 @@ impl<'a> Memory<'a> {
     }
 
     /// What one head of some rows sees: `rows` are its queries; the result goes to rows of `out` at `at`, `at + stride`, ...
-    /// `seen` gets the weights, for each row one a position.
+    /// `seen` is told of each row, and how to get its weights, one a position.
     ///
     /// # Safety
     /// Nobody else uses these parts of `out`.
@@ -144,41 +160,47 @@ impl<'a> Memory<'a> {
         rows: Rows<'_>,
         out: &Shared<'_>,
         (at, stride): (usize, usize),
-        mut seen: impl FnMut(usize, &[f32]),
+        seen: impl Fn(usize, &dyn Fn() -> Vec<f32>),
     ) {
-        let alone = Pool::new(1);
-        let mut scores = vec![0.0; ROWS.min(rows.count) * self.positions];
-        let mut from = 0;
-        while from < rows.count {
-            let count = ROWS.min(rows.count - from);
-            let some = Rows {
-                values: &rows.values[from * rows.stride..],
-                count,
-                ..rows
-            };
-            self.keys(head)
-                .multiply(&alone, some, &mut scores, self.positions, Finish::default());
-            for (i, row) in scores.chunks_mut(self.positions).take(count).enumerate() {
-                softmax(self.isa, row);
-                seen(from + i, row);
+        let each = self.positions.div_ceil(self.format.per_word());
+        let most = ROWS.min(rows.count);
+        with_scratch(most * (self.positions + each), |scores| {
+            let (scores, words) = scores.split_at_mut(most * self.positions);
+            for from in (0..rows.count).step_by(ROWS) {
+                let some = rows.some(from, ROWS.min(rows.count - from));
+                let (keys, values) = (self.keys(head), self.values(head));
+                let alone = Pool::new(1);
+                keys.multiply(&alone, some, scores, self.positions, Finish::default());
+                let mut scales = Vec::with_capacity(some.count);
+                let lines = scores
+                    .chunks_mut(self.positions)
+                    .zip(bits_mut(words).chunks_mut(each));
+                for (i, (row, words)) in lines.take(some.count).enumerate() {
+                    seen(from + i, &|| {
+                        let mut weights = row.to_vec();
+                        softmax(self.isa, &mut weights);
+                        weights
+                    });
+                    scales.push(match self.format {
+                        Format::F32 => 1.0 / powers(self.isa, row),
+                        _ => 1.0 / rounded_powers(row, words),
+                    });
+                }
+                let weights = Words {
+                    words: Cow::Borrowed(match self.format {
+                        Format::F32 => bits(scores),
+                        _ => bits(words),
+                    }),
+                    count: some.count,
+                    stride: each,
+                    scales,
+                };
+                let panels = self.heads.width.div_ceil(self.isa.panel());
+                let place = (at + from * stride, stride);
+                // Sound: these rows of the head are the caller's.
+                unsafe { values.multiply_words(&weights, 0..panels, out, place, Finish::default()) };
             }
-            let weights = Rows {
-                values: &scores,
-                count,
-                stride: self.positions,
-            };
-            // Sound: these rows of the head are the caller's.
-            unsafe {
-                self.values(head).multiply_into(
-                    &alone,
-                    weights,
-                    out,
-                    (at + from * stride, stride),
-                    Finish::default(),
-                );
-            }
-            from += count;
-        }
+        });
     }
 }
 
@@ -237,14 +259,14 @@ pub struct Group<'a> {
 }
 
 /// What rows see of the memories of their groups. `queries` and `out` have `heads.all()` values a row; `seen(row, head, weights)`
-/// is told all weights, from any thread.
+/// is told, from any thread, how to get all weights.
 pub fn look_back(
     pool: &Pool,
     heads: Heads,
     queries: &[f32],
     groups: &[Group<'_>],
     out: &mut [f32],
-    seen: impl Fn(usize, usize, &[f32]) + Sync,
+    seen: impl Fn(usize, usize, &dyn Fn() -> Vec<f32>) + Sync,
 ) {
     let all = heads.all();
     let shared = Shared::new(out);

@@ -3,7 +3,7 @@
 use super::tile::Isa;
 
 /// Numbers that are worked on side by side: as many as the widest registers hold.
-const LANES: usize = 16;
+pub(super) const LANES: usize = 16;
 
 /// Gives a function one body for each instruction set.
 macro_rules! for_each_isa {
@@ -28,27 +28,19 @@ macro_rules! for_each_isa {
         }
     };
 }
+pub(super) use for_each_isa;
 
 for_each_isa!(
     /// Soft-max of a row, in place.
     softmax, softmax_body, (row: &mut [f32])
 );
 for_each_isa!(
+    /// Powers of e over a row, less its greatest number; returns their sum.
+    powers, powers_body, (row: &mut [f32]) -> f32
+);
+for_each_isa!(
     /// `(x - mean) / sqrt(variance + epsilon) * weight + bias`.
     layer_norm, layer_norm_body, (x: &[f32], weight: &[f32], bias: &[f32], epsilon: f32, out: &mut [f32])
-);
-for_each_isa!(
-    /// `x / 2 * (1 + erf(x / sqrt(2)))`, in place.
-    gelu, gelu_body, (row: &mut [f32])
-);
-for_each_isa!(
-    /// Adds `other` to `row`.
-    add, add_body, (row: &mut [f32], other: &[f32])
-);
-for_each_isa!(
-    /// Sums of products in eight bits as numbers: without `surplus`, times `scale` and their own of `scales`, plus `bias`.
-    rescale, rescale_body,
-    (sums: &[u32], surplus: &[i32], scale: f32, scales: &[f32], bias: Option<&[f32]>, out: &mut [f32])
 );
 for_each_isa!(
     /// `ln(sum(e^x))` of a row, minus infinity for none.
@@ -70,6 +62,10 @@ for_each_isa!(
 for_each_isa!(
     /// Numbers in eight bits, four a word, plus `offset`; returns their scale. Whole words only.
     quantise, quantise_body, (row: &[f32], offset: i32, words: &mut [u32]) -> f32
+);
+for_each_isa!(
+    /// One number of each of two rows as bf16 in a word. All rows are as long as the first.
+    pairs, pairs_body, (row: &[f32], other: &[f32], words: &mut [u32])
 );
 for_each_isa!(
     /// Numbers as bf16, two a word, rounded to the nearest. Whole words only.
@@ -123,16 +119,31 @@ fn round_body(row: &[f32], words: &mut [u32]) {
     }
 }
 
+#[inline(always)]
+fn pairs_body(row: &[f32], other: &[f32], words: &mut [u32]) {
+    for (word, (&x, &y)) in words.iter_mut().zip(row.iter().zip(other)) {
+        *word = bf16(x) | bf16(y) << 16;
+    }
+}
+
 /// The upper half of a number, rounded to the nearest, of two as near to the even one.
 #[inline(always)]
-pub(super) fn bf16(x: f32) -> u32 {
+fn bf16(x: f32) -> u32 {
     let bits = x.to_bits();
     bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16
 }
 
 #[inline(always)]
 fn softmax_body(row: &mut [f32]) {
-    let most = most(row);
+    let scale = 1.0 / powers_body(row);
+    for x in row {
+        *x *= scale;
+    }
+}
+
+#[inline(always)]
+fn powers_body(row: &mut [f32]) -> f32 {
+    let most = most_body(row);
     let (mut sums, mut sum) = ([0f32; LANES], 0f32);
     let (chunks, rest) = row.as_chunks_mut::<LANES>();
     for chunk in chunks {
@@ -145,10 +156,7 @@ fn softmax_body(row: &mut [f32]) {
         *x = exp(*x - most);
         sum += *x;
     }
-    let scale = 1.0 / (sum + sums.iter().sum::<f32>());
-    for x in row {
-        *x *= scale;
-    }
+    sum + sums.iter().sum::<f32>()
 }
 
 #[inline(always)]
@@ -162,41 +170,15 @@ fn layer_norm_body(x: &[f32], weight: &[f32], bias: &[f32], epsilon: f32, out: &
     }
 }
 
+/// `x / 2 * (1 + erf(x / sqrt(2)))`.
 #[inline(always)]
-fn gelu_body(row: &mut [f32]) {
-    for x in row {
-        *x = 0.5 * *x * (1.0 + erf(*x * std::f32::consts::FRAC_1_SQRT_2));
-    }
-}
-
-#[inline(always)]
-fn add_body(row: &mut [f32], other: &[f32]) {
-    for (x, &y) in row.iter_mut().zip(other) {
-        *x += y;
-    }
-}
-
-#[inline(always)]
-fn rescale_body(
-    sums: &[u32],
-    surplus: &[i32],
-    scale: f32,
-    scales: &[f32],
-    bias: Option<&[f32]>,
-    out: &mut [f32],
-) {
-    let sums = sums.iter().zip(surplus).zip(scales);
-    for (out, ((&sum, &surplus), &own)) in out.iter_mut().zip(sums) {
-        *out = (sum as i32 - surplus) as f32 * (scale * own);
-    }
-    if let Some(bias) = bias {
-        add_body(out, bias);
-    }
+pub(super) fn gelu_of(x: f32) -> f32 {
+    0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
 }
 
 #[inline(always)]
 fn log_sum_exp_body(row: &[f32]) -> f32 {
-    let most = most(row);
+    let most = most_body(row);
     if most == f32::NEG_INFINITY {
         return most;
     }
@@ -205,13 +187,17 @@ fn log_sum_exp_body(row: &[f32]) -> f32 {
 
 #[inline(always)]
 fn greatest_body(row: &[f32]) -> usize {
-    let most = most(row);
+    let most = most_body(row);
     row.iter().position(|&x| x == most).unwrap_or(0)
 }
 
-/// The greatest number, minus infinity for none.
+for_each_isa!(
+    /// The greatest number, minus infinity for none.
+    most, most_body, (row: &[f32]) -> f32
+);
+
 #[inline(always)]
-fn most(row: &[f32]) -> f32 {
+fn most_body(row: &[f32]) -> f32 {
     let mut most = [f32::NEG_INFINITY; LANES];
     let (chunks, rest) = row.as_chunks::<LANES>();
     for chunk in chunks {

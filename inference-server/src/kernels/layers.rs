@@ -6,20 +6,59 @@ use tract_onnx::prelude::{TDim, TractResult};
 
 use super::{
     attention::{Heads, attend, order_keys, order_values, sizes},
+    finish::Finish,
     functions::layer_norm,
-    matrix::{Finish, Matrix, Rows},
+    matrix::{Matrix, Rows},
     operators::{Kernel, Machine},
+    pool::Pool,
+    scratch::with_scratch,
     tile::{Format, Isa},
 };
 
-/// `x A + b`, then GELU if it is wanted, plus the second input if there is one.
+/// `x A + b`, of rows that are normalised before where that is wanted, plus the second input if there is one.
 pub struct Linear {
+    /// What is done to the rows first.
+    pub norm: Option<LayerNorm>,
     /// A; others may use it too.
     pub matrix: Arc<Matrix>,
     /// b.
     pub bias: Option<Vec<f32>>,
-    /// Whether GELU follows.
-    pub gelu: bool,
+}
+
+/// Rows that go through several steps together: what lies between the steps stays near.
+const BLOCK: usize = 96;
+
+/// Does something with blocks of rows where there are many, each on one of the threads, and with all rows on all threads where there are few.
+fn in_blocks<'a>(
+    pool: &Pool,
+    (rows, width): (&'a [f32], usize),
+    (out, columns): (&'a mut [f32], usize),
+    work: impl Fn(&Pool, usize, &[f32], &mut [f32]) + Sync + Send,
+) {
+    if rows.len() / width < 2 * pool.threads() * BLOCK {
+        return work(pool, 0, rows, out);
+    }
+    let blocks = rows.chunks(BLOCK * width).zip(out.chunks_mut(BLOCK * columns));
+    let alone = Pool::new(1);
+    pool.share(blocks, true, |i, (rows, out)| work(&alone, i * BLOCK, rows, out));
+}
+
+impl Linear {
+    /// The map of some rows.
+    fn apply(&self, pool: &Pool, rows: &[f32], out: &mut [f32], gelu: bool, plus: Option<&[f32]>) {
+        let (depth, columns) = (self.matrix.depth(), self.matrix.columns());
+        let rows = Rows {
+            values: rows,
+            count: rows.len() / depth,
+            stride: depth,
+        };
+        let finish = Finish {
+            bias: self.bias.as_deref(),
+            gelu,
+            plus,
+        };
+        self.matrix.panels().multiply(pool, rows, out, columns, finish);
+    }
 }
 
 impl Kernel for Linear {
@@ -32,20 +71,69 @@ impl Kernel for Linear {
     }
 
     fn run(&self, machine: &Machine, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> TractResult<()> {
+        let plus = inputs.get(1).copied();
+        let Some(norm) = &self.norm else {
+            self.apply(&machine.pool, inputs[0], outputs[0], false, plus);
+            return Ok(());
+        };
         let (depth, columns) = (self.matrix.depth(), self.matrix.columns());
-        let rows = Rows {
-            values: inputs[0],
-            count: inputs[0].len() / depth,
-            stride: depth,
-        };
-        let finish = Finish {
-            bias: self.bias.as_deref(),
-            gelu: self.gelu,
-            plus: inputs.get(1).copied(),
-        };
-        self.matrix
-            .panels()
-            .multiply(&machine.pool, rows, outputs[0], columns, finish);
+        in_blocks(
+            &machine.pool,
+            (inputs[0], depth),
+            (&mut *outputs[0], columns),
+            |pool, first, rows, out| {
+                with_scratch(rows.len(), |normal| {
+                    norm.apply(machine.isa, rows, normal);
+                    self.apply(
+                        pool,
+                        normal,
+                        out,
+                        false,
+                        plus.map(|plus| &plus[first * columns..]),
+                    );
+                });
+            },
+        );
+        Ok(())
+    }
+}
+
+/// `x + B gelu(A norm(x))`: a wide map, and a narrow one back.
+pub struct FeedForward {
+    /// What is done to the rows first.
+    pub norm: LayerNorm,
+    /// A.
+    pub wide: Linear,
+    /// B.
+    pub narrow: Linear,
+}
+
+impl Kernel for FeedForward {
+    fn name(&self) -> &'static str {
+        "FeedForward"
+    }
+
+    fn columns(&self) -> Vec<usize> {
+        vec![self.narrow.matrix.columns()]
+    }
+
+    fn run(&self, machine: &Machine, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> TractResult<()> {
+        let (depth, inner) = (self.wide.matrix.depth(), self.wide.matrix.columns());
+        let columns = self.narrow.matrix.columns();
+        in_blocks(
+            &machine.pool,
+            (inputs[0], depth),
+            (&mut *outputs[0], columns),
+            |pool, _, rows, out| {
+                let count = rows.len() / depth;
+                with_scratch(count * (depth + inner), |scratch| {
+                    let (normal, wide) = scratch.split_at_mut(count * depth);
+                    self.norm.apply(machine.isa, rows, normal);
+                    self.wide.apply(pool, normal, wide, true, None);
+                    self.narrow.apply(pool, wide, out, false, Some(rows));
+                });
+            },
+        );
         Ok(())
     }
 }
@@ -60,6 +148,16 @@ pub struct LayerNorm {
     pub epsilon: f32,
 }
 
+impl LayerNorm {
+    /// Normalises some rows.
+    fn apply(&self, isa: Isa, rows: &[f32], out: &mut [f32]) {
+        let width = self.weight.len();
+        for (x, out) in rows.chunks(width).zip(out.chunks_mut(width)) {
+            layer_norm(isa, x, &self.weight, &self.bias, self.epsilon, out);
+        }
+    }
+}
+
 impl Kernel for LayerNorm {
     fn name(&self) -> &'static str {
         "LayerNorm"
@@ -71,9 +169,12 @@ impl Kernel for LayerNorm {
 
     fn run(&self, machine: &Machine, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> TractResult<()> {
         let width = self.weight.len();
-        for (x, out) in inputs[0].chunks(width).zip(outputs[0].chunks_mut(width)) {
-            layer_norm(machine.isa, x, &self.weight, &self.bias, self.epsilon, out);
-        }
+        in_blocks(
+            &machine.pool,
+            (inputs[0], width),
+            (&mut *outputs[0], width),
+            |_, _, rows, out| self.apply(machine.isa, rows, out),
+        );
         Ok(())
     }
 }
@@ -107,24 +208,43 @@ impl Kernel for Convolution {
     }
 
     fn run(&self, machine: &Machine, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> TractResult<()> {
-        let channels = self.matrix.depth() / WIDTH;
-        let mut padded = vec![0.0; inputs[0].len() + 2 * channels];
-        padded[channels..channels + inputs[0].len()].copy_from_slice(inputs[0]);
-        // Three rows side by side in memory are one row of the product: nothing is copied.
+        let (depth, columns) = (self.matrix.depth(), self.matrix.columns());
+        let (channels, x) = (depth / WIDTH, inputs[0]);
+        let count = self.count(x.len() / channels);
+        let mut product = |from: usize, rows: Rows<'_>| {
+            let finish = Finish {
+                bias: Some(&self.bias),
+                gelu: true,
+                plus: self.plus.as_deref().map(|plus| &plus[from * columns..]),
+            };
+            let out = &mut outputs[0][from * columns..];
+            self.matrix
+                .panels()
+                .multiply(&machine.pool, rows, out, columns, finish);
+        };
+        // Three rows side by side in memory are one row of the product: nothing is copied but at the ends.
+        let inner = 1..count.saturating_sub(1).max(1);
         let rows = Rows {
-            values: &padded,
-            count: self.count(inputs[0].len() / channels),
+            values: &x[(self.stride - 1) * channels..],
+            count: inner.len(),
             stride: self.stride * channels,
         };
-        let finish = Finish {
-            bias: Some(&self.bias),
-            gelu: true,
-            plus: self.plus.as_deref(),
-        };
-        let columns = self.matrix.columns();
-        self.matrix
-            .panels()
-            .multiply(&machine.pool, rows, outputs[0], columns, finish);
+        product(inner.start, rows);
+        for end in [0, count - 1] {
+            let mut values = vec![0.0; depth];
+            let (before, begin) = (
+                usize::from(end == 0),
+                (end * self.stride).saturating_sub(1) * channels,
+            );
+            let some = &x[begin..x.len().min(begin + depth - before * channels)];
+            values[before * channels..][..some.len()].copy_from_slice(some);
+            let rows = Rows {
+                values: &values,
+                count: 1,
+                stride: depth,
+            };
+            product(end, rows);
+        }
         Ok(())
     }
 }
@@ -201,7 +321,6 @@ impl Kernel for Memorise {
         let count = inputs[0].len() / self.keys.matrix.depth();
         let mut made = vec![0.0; count * stride];
         for (i, linear) in [&self.keys, &self.values].into_iter().enumerate() {
-            made.fill(0.0);
             linear.run(machine, &inputs[..1], &mut [&mut made])?;
             let rows = Rows {
                 values: &made,

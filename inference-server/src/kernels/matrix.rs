@@ -4,14 +4,16 @@
 //! few or short enough here to be read where they lie. In eight bits each column has a scale, and each row gets one when it comes
 //! (Dettmers et al., "LLM.int8()", 2022, without their exception for great values).
 
-use std::{borrow::Cow, convert::Infallible, mem::MaybeUninit};
+use std::{borrow::Cow, convert::Infallible, mem::MaybeUninit, ops::Range};
 
 use super::{
-    functions::{add, gelu, quantise, rescale, round},
+    finish::{Finish, Sums, finish},
+    functions::{quantise, round},
     pool::Pool,
     share::Shared,
     tile::{Format, Isa},
 };
+use crate::memory::ask_for_huge_pages;
 
 /// Words of a block in depth: its part of a panel stays in the nearest cache while it is used.
 const DEPTH: usize = 512;
@@ -48,17 +50,6 @@ pub struct Matrix {
     surplus: Vec<i32>,
 }
 
-/// What happens to a product before it is written.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Finish<'a> {
-    /// Added to every row.
-    pub bias: Option<&'a [f32]>,
-    /// GELU, after the bias.
-    pub gelu: bool,
-    /// A matrix of the product's shape that is added in the end.
-    pub plus: Option<&'a [f32]>,
-}
-
 /// Rows that are multiplied: `count` of them, each `depth` values at `stride` from the one before. They may overlap.
 #[derive(Clone, Copy, Debug)]
 pub struct Rows<'a> {
@@ -71,12 +62,15 @@ pub struct Rows<'a> {
 }
 
 /// Rows in words of a format.
-struct Words<'a> {
-    words: Cow<'a, [u32]>,
-    count: usize,
-    stride: usize,
-    /// Of each row, in eight bits.
-    scales: Vec<f32>,
+pub(super) struct Words<'a> {
+    /// All words.
+    pub(super) words: Cow<'a, [u32]>,
+    /// Number of rows.
+    pub(super) count: usize,
+    /// From the beginning of one to that of the next.
+    pub(super) stride: usize,
+    /// What each row's sums are multiplied by; nothing where that is 1.
+    pub(super) scales: Vec<f32>,
 }
 
 /// Words that panels of this size take.
@@ -112,6 +106,7 @@ impl Matrix {
     ) -> Result<Matrix, E> {
         let (width, per_word) = (isa.panel(), format.per_word());
         let mut words = vec![0; size(isa, format, depth, columns)];
+        ask_for_huge_pages(&mut words);
         let (mut scales, mut surplus) = (Vec::new(), Vec::new());
         let mut column_values = vec![0.0; depth.next_multiple_of(per_word)];
         let mut packed = vec![0; depth.div_ceil(per_word)];
@@ -186,33 +181,40 @@ impl Matrix {
 }
 
 impl<'a> Rows<'a> {
+    /// Some of the rows.
+    pub(super) fn some(self, from: usize, count: usize) -> Rows<'a> {
+        Rows {
+            values: &self.values[from * self.stride..],
+            count,
+            ..self
+        }
+    }
+
     /// The rows in words of a format.
-    fn words(self, isa: Isa, format: Format, depth: usize, pool: &Pool) -> Words<'a> {
+    pub(super) fn words(self, isa: Isa, format: Format, depth: usize) -> Words<'a> {
         let (count, each) = (self.count, depth.div_ceil(format.per_word()));
         if format == Format::F32 {
-            let words = Cow::Borrowed(bits(self.values));
-            let (stride, scales) = (self.stride, Vec::new());
             return Words {
-                words,
+                words: Cow::Borrowed(bits(self.values)),
                 count,
-                stride,
-                scales,
+                stride: self.stride,
+                scales: Vec::new(),
             };
         }
         let mut words = vec![0u32; count * each];
-        let mut scales = vec![0f32; count];
-        let some = words.chunks_mut(each * 32).zip(scales.chunks_mut(32));
-        pool.share(some, count * depth >= WORTH, |part, (words, scales)| {
-            let mut row = vec![0.0; each * format.per_word()];
-            for (i, (words, scale)) in words.chunks_mut(each).zip(scales).enumerate() {
-                let begin = (part * 32 + i) * self.stride;
-                row[..depth].copy_from_slice(&self.values[begin..begin + depth]);
-                match format {
-                    Format::Int8 => *scale = quantise(isa, &row, isa.offset(), words),
-                    _ => round(isa, &row, words),
-                }
+        let mut scales = Vec::new();
+        let mut whole = vec![0.0; each * format.per_word()];
+        for (i, words) in words.chunks_mut(each).enumerate() {
+            let mut row = &self.values[i * self.stride..i * self.stride + depth];
+            if whole.len() > depth {
+                whole[..depth].copy_from_slice(row);
+                row = &whole;
             }
-        });
+            match format {
+                Format::Int8 => scales.push(quantise(isa, row, isa.offset(), words)),
+                _ => round(isa, row, words),
+            }
+        }
         Words {
             words: Cow::Owned(words),
             count,
@@ -280,34 +282,55 @@ impl<'a> Panels<'a> {
             (rows.count - 1) * rows.stride + self.depth <= rows.values.len(),
             "too few values for the rows"
         );
-        // Also makes sure that the buffer is long enough.
-        out.pointer(at, (rows.count - 1) * stride + self.columns);
-        let (width, panels) = (self.isa.panel(), self.columns.div_ceil(self.isa.panel()));
-        let block = self.isa.rows() * TILES;
+        let (block, panels) = (self.isa.rows() * TILES, self.columns.div_ceil(self.isa.panel()));
         let blocks = rows.count.div_ceil(block);
-        // Few rows are shared out by columns, many by rows.
-        let parts = if blocks >= 2 * pool.threads() {
-            1
-        } else {
-            (4 * pool.threads()).min(panels)
-        };
         let worth = rows.count * self.depth * self.columns >= WORTH;
-        let words = rows.words(self.isa, self.format, self.depth, pool);
-        pool.each(blocks * parts, worth, |task| {
-            let (block_index, part) = (task / parts, task % parts);
-            let from = block_index * block;
-            let to = (from + block).min(words.count);
-            for panel in panels * part / parts..panels * (part + 1) / parts {
-                let mut row = from;
+        // Many rows are shared out by rows, few by columns.
+        if blocks >= 2 * pool.threads() {
+            pool.each(blocks, worth, |i| {
+                let some = rows.some(i * block, block.min(rows.count - i * block));
+                let words = some.words(self.isa, self.format, self.depth);
+                let finish = finish.after(i * block * stride);
+                // Sound: tasks have different rows.
+                unsafe {
+                    self.multiply_words(&words, 0..panels, out, (at + i * block * stride, stride), finish)
+                };
+            });
+        } else {
+            let words = rows.words(self.isa, self.format, self.depth);
+            let parts = (4 * pool.threads()).min(panels);
+            pool.each(parts, worth, |part| {
+                let panels = panels * part / parts..panels * (part + 1) / parts;
+                // Sound: tasks have different panels.
+                unsafe { self.multiply_words(&words, panels, out, (at, stride), finish) };
+            });
+        }
+    }
+
+    /// The same for rows in words, and some panels.
+    ///
+    /// # Safety
+    /// As above.
+    pub(super) unsafe fn multiply_words(
+        &self,
+        rows: &Words<'_>,
+        panels: Range<usize>,
+        out: &Shared<'_>,
+        (at, stride): (usize, usize),
+        finish: Finish<'_>,
+    ) {
+        let (width, block) = (self.isa.panel(), self.isa.rows() * TILES);
+        for from in (0..rows.count).step_by(block) {
+            let to = (from + block).min(rows.count);
+            for panel in panels.clone() {
                 let used = width.min(self.columns - panel * width);
-                while row < to {
+                for row in (from..to).step_by(self.isa.rows()) {
                     let count = self.isa.rows().min(to - row);
-                    // Sound: tasks have different rows or panels, and the bounds were looked at above.
-                    unsafe { self.tile(&words, (row, count), (panel, used), out, (at, stride), finish) };
-                    row += count;
+                    // Sound: as the caller says.
+                    unsafe { self.tile(rows, (row, count), (panel, used), out, (at, stride), finish) };
                 }
             }
-        });
+        }
     }
 
     /// One tile: rows `row..row + count`, the `used` columns of one panel.
@@ -318,73 +341,56 @@ impl<'a> Panels<'a> {
         (panel, used): (usize, usize),
         out: &Shared<'_>,
         (at, stride): (usize, usize),
-        finish: Finish<'_>,
+        plan: Finish<'_>,
     ) {
         let (isa, width) = (self.isa, self.isa.panel());
         let first = panel * width;
         let place = at + row * stride + first;
-        // A panel that is not whole, and integers, go by way of a tile of their own.
-        let aside = used < width || self.format == Format::Int8;
+        // Sums that are not done yet, or are fewer than a panel has, go by way of a tile of their own.
+        let aside = used < width || self.format == Format::Int8 || !rows.scales.is_empty() || plan.is_some();
         let mut own = [const { MaybeUninit::<u32>::uninit() }; TILE];
         let (tile, tile_stride) = if aside {
             (own.as_mut_ptr().cast::<u32>(), width)
         } else {
             (out.pointer(place, (count - 1) * stride + width).cast(), stride)
         };
-        // In eight bits the bias is added when sums become numbers.
-        let bias = finish.bias.filter(|_| self.format != Format::Int8);
-        if let Some(bias) = bias {
-            for i in 0..count {
-                // Sound: a row of the tile, which is nobody else's; what is beyond its columns is zero.
-                unsafe {
-                    let row = tile.add(i * tile_stride).cast::<f32>();
-                    row.copy_from_nonoverlapping(bias[first..first + used].as_ptr(), used);
-                    row.add(used).write_bytes(0, width - used);
-                }
-            }
-        }
         let all = self.depth.div_ceil(self.format.per_word());
-        let panel = &self.words[first * all..(first + width) * all];
+        let words = &self.words[first * all..(first + width) * all];
         let mut from = 0;
         // Once at least: a product of nothing is written too.
         loop {
             let depth = DEPTH.min(all - from);
             let begin = row * rows.stride + from;
             let a = &rows.words[begin..begin + (count - 1) * rows.stride + depth];
-            let b = &panel[from * width..(from + depth) * width];
+            let b = &words[from * width..(from + depth) * width];
             let (a, c) = ((a.as_ptr(), rows.stride), (tile, tile_stride));
-            let fresh = from == 0 && bias.is_none();
             // Sound: both slices were cut to what is read, and the tile has `count` rows of `width`.
-            unsafe { isa.tile(self.format, (count, depth), a, b.as_ptr(), c, fresh) };
+            unsafe { isa.tile(self.format, (count, depth), a, b.as_ptr(), c, from == 0) };
             from += depth;
             if from >= all {
                 break;
             }
         }
-        for i in 0..count {
-            let begin = (row + i) * stride + first;
-            // Sound: this row of `out` is the task's own.
-            let done = unsafe { out.part(at + begin, used) };
-            if aside {
-                // Sound: the kernel wrote `count` rows of `width`.
-                let sums = unsafe { std::slice::from_raw_parts(tile.add(i * width), used) };
-                if self.format == Format::Int8 {
-                    let columns = first..first + used;
-                    let bias = finish.bias.map(|bias| &bias[columns.clone()]);
-                    let (surplus, scales) = (&self.surplus[columns.clone()], &self.scales[columns]);
-                    rescale(isa, sums, surplus, rows.scales[row + i], scales, bias, done);
-                } else {
-                    done.iter_mut()
-                        .zip(sums)
-                        .for_each(|(done, &sum)| *done = f32::from_bits(sum));
-                }
-            }
-            if finish.gelu {
-                gelu(isa, done);
-            }
-            if let Some(plus) = finish.plus {
-                add(isa, done, &plus[begin..begin + used]);
-            }
+        if !aside {
+            return;
         }
+        let columns = first..first + used;
+        let integers = (self.format == Format::Int8)
+            .then(|| (&self.surplus[columns.clone()], &self.scales[columns.clone()]));
+        let sums = Sums {
+            // Sound: the kernel wrote `count` rows of `width`.
+            words: unsafe { std::slice::from_raw_parts(tile, count * width) },
+            width,
+            scales: rows.scales.get(row..row + count),
+            integers,
+        };
+        let plan = Finish {
+            bias: plan.bias.map(|bias| &bias[columns]),
+            plus: plan.plus.map(|plus| &plus[row * stride + first..]),
+            ..plan
+        };
+        // Sound: as the caller says.
+        let mut out = unsafe { out.block(place, stride, count, used) };
+        finish(isa, sums, plan, &mut out);
     }
 }

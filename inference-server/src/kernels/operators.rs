@@ -46,7 +46,7 @@ pub trait Kernel: Send + Sync + 'static {
         self.rows(&rows.to_dim()).to_usize().unwrap_or(rows)
     }
 
-    /// Computes the outputs, which are zero before.
+    /// Computes the outputs; what they hold before is nothing to rely on.
     fn run(&self, machine: &Machine, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> TractResult<()>;
 }
 
@@ -99,10 +99,9 @@ impl EvalOp for Operator {
         let slices = slices.collect::<TractResult<Vec<_>>>()?;
         let rows = self.kernel.count(inputs[0].shape()[0]);
         let columns = self.kernel.columns();
-        let zeros = columns
-            .iter()
-            .map(|&columns| Tensor::zero::<f32>(&[rows, columns]));
-        let mut outputs = zeros.collect::<TractResult<Vec<_>>>()?;
+        // Sound: numbers may have any bits, and a kernel writes all that is read of its outputs.
+        let fresh = |&columns: &usize| unsafe { Tensor::uninitialized::<f32>(&[rows, columns]) };
+        let mut outputs = columns.iter().map(fresh).collect::<TractResult<Vec<_>>>()?;
         let views = outputs.iter_mut().map(|output| output.try_as_plain_ram_mut());
         let mut views = views.collect::<TractResult<Vec<_>>>()?;
         let out = views.iter_mut().map(|view| view.as_slice_mut::<f32>());

@@ -46,3 +46,47 @@ impl<'a, T> Shared<'a, T> {
         unsafe { self.begin.add(begin) }
     }
 }
+
+/// Rows of a part of a buffer: `count` of them, `used` values each, `stride` from one to the next.
+pub(super) struct Block<'a> {
+    begin: *mut f32,
+    stride: usize,
+    count: usize,
+    used: usize,
+    buffer: PhantomData<&'a mut [f32]>,
+}
+
+impl<'a> Shared<'a> {
+    /// Rows from `begin` on.
+    ///
+    /// # Safety
+    /// Nobody else uses these rows' values while the block is there.
+    pub(super) unsafe fn block(&self, begin: usize, stride: usize, count: usize, used: usize) -> Block<'_> {
+        let length = (count - 1) * stride + used;
+        assert!(used <= stride || count == 1, "rows of {used} values at {stride}");
+        Block {
+            begin: self.pointer(begin, length),
+            stride,
+            count,
+            used,
+            buffer: PhantomData,
+        }
+    }
+}
+
+impl Block<'_> {
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    pub(super) fn stride(&self) -> usize {
+        self.stride
+    }
+
+    #[inline(always)]
+    pub(super) fn row(&mut self, row: usize) -> &mut [f32] {
+        assert!(row < self.count, "row {row} of {}", self.count);
+        // Sound: within what was looked at when the block was made, and nobody else's.
+        unsafe { slice::from_raw_parts_mut(self.begin.add(row * self.stride), self.used) }
+    }
+}

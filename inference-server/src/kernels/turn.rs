@@ -146,7 +146,7 @@ impl Kernel for CrossAttention {
             |row, head, weights| {
                 if turn.watched[row] && self.watched.contains(&head) {
                     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                    seen.push(((row, self.layer, head), weights.to_vec()));
+                    seen.push(((row, self.layer, head), weights()));
                 }
             },
         );

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use super::{Device, Dtype, Model, ModelError, Precision};
-use crate::bundled::{self, NotBundled};
+use crate::{
+    bundled::{self, NotBundled},
+    memory,
+};
 
 /// Which model is run, and how.
 #[derive(Clone, Debug, Default)]
@@ -37,7 +40,8 @@ impl Choice {
             Some(dir) => dir.clone(),
             None => bundled::find(bundled::DEFAULT)?,
         };
-        Model::load_with(&dir, self.dtype, self.device, self.precision, self.threads)
-            .map_err(|source| ChoiceError::Load { dir, source })
+        let loaded = Model::load_with(&dir, self.dtype, self.device, self.precision, self.threads);
+        memory::give_back();
+        loaded.map_err(|source| ChoiceError::Load { dir, source })
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     kernels::{
         attention::Heads,
         cache::Cache,
-        layers::{Convolution, LayerNorm, Linear, Memorise, SelfAttention},
+        layers::{Convolution, FeedForward, LayerNorm, Linear, Memorise, SelfAttention},
         matrix::Matrix,
         operators::{Kernel, Machine, Operator},
         tile::Format,
@@ -299,13 +299,7 @@ impl Build<'_> {
         x = self.convolution(&mut graph, weights, "conv2", (width, 2), Some(positions), x)?;
         let heads = self.split(sizes.encoder_heads)?;
         for layer in 0..sizes.encoder_layers {
-            let normal = self.norm(
-                &mut graph,
-                weights,
-                &format!("layers.{layer}/self_attn_layer_norm"),
-                x,
-            )?;
-            let mixed = self.wire(&mut graph, self.mixed(weights, layer, heads)?, &[normal])?;
+            let mixed = self.wire(&mut graph, self.mixed(weights, layer, heads)?, &[x])?;
             let seen = self.wire(
                 &mut graph,
                 SelfAttention {
@@ -318,7 +312,7 @@ impl Build<'_> {
             x = self.wire(&mut graph, self.plain(&map), &[seen, x])?;
             x = self.feed_forward(&mut graph, weights, layer, x)?;
         }
-        let states = self.norm(&mut graph, weights, "layer_norm", x)?;
+        let states = self.wire(&mut graph, self.norm(weights, "layer_norm")?, &[x])?;
         let mut outputs = vec![states];
         let heads = self.split(sizes.decoder_heads)?;
         for layer in 0..sizes.decoder_layers {
@@ -354,9 +348,7 @@ impl Build<'_> {
         let mut x = input.map_err(said)?;
         let heads = self.split(sizes.decoder_heads)?;
         for layer in 0..sizes.decoder_layers {
-            let name = |part: &str| format!("layers.{layer}/{part}_layer_norm");
-            let normal = self.norm(&mut graph, weights, &name("self_attn"), x)?;
-            let mixed = self.wire(&mut graph, self.mixed(weights, layer, heads)?, &[normal])?;
+            let mixed = self.wire(&mut graph, self.mixed(weights, layer, heads)?, &[x])?;
             let attention = CachedAttention {
                 layer,
                 heads,
@@ -365,9 +357,11 @@ impl Build<'_> {
             let seen = self.wire(&mut graph, attention, &[mixed])?;
             let map = |module: &str| weights.map(&format!("layers.{layer}/{module}_proj"));
             x = self.wire(&mut graph, self.plain(&map("self_attn/out")?), &[seen, x])?;
-            let normal = self.norm(&mut graph, weights, &name("encoder_attn"), x)?;
-            let query = self.plain(&scaled(map("encoder_attn/q")?, heads));
-            let query = self.wire(&mut graph, query, &[normal])?;
+            let query = Linear {
+                norm: Some(self.norm(weights, &format!("layers.{layer}/encoder_attn_layer_norm"))?),
+                ..self.plain(&scaled(map("encoder_attn/q")?, heads))
+            };
+            let query = self.wire(&mut graph, query, &[x])?;
             let of_layer = self.heads.iter().filter(|(at, _)| *at == layer);
             let attention = CrossAttention {
                 layer,
@@ -386,11 +380,10 @@ impl Build<'_> {
             hand: self.hand.clone(),
         };
         x = self.wire(&mut graph, pick, &[x])?;
-        x = self.norm(&mut graph, weights, "decoder/layer_norm", x)?;
         let output = Linear {
+            norm: Some(self.norm(weights, "decoder/layer_norm")?),
             matrix: output.clone(),
             bias: None,
-            gelu: false,
         };
         let scores = self.wire(&mut graph, output, &[x])?;
         finish(graph, &[scores])
@@ -427,20 +420,13 @@ impl Build<'_> {
         Ok(wired.map_err(said)?[0])
     }
 
-    fn norm(
-        &self,
-        graph: &mut TypedModel,
-        weights: &Weights<'_>,
-        module: &str,
-        x: OutletId,
-    ) -> Result<OutletId, String> {
+    fn norm(&self, weights: &Weights<'_>, module: &str) -> Result<LayerNorm, String> {
         let (width, name) = (self.sizes.width, module.replace('/', "."));
-        let norm = LayerNorm {
+        Ok(LayerNorm {
             weight: weights.parameter(&format!("{name}.weight"), &[width])?,
             bias: weights.parameter(&format!("{name}.bias"), &[width])?,
             epsilon: weights.epsilon(module),
-        };
-        self.wire(graph, norm, &[x])
+        })
     }
 
     fn convolution(
@@ -477,17 +463,15 @@ impl Build<'_> {
         layer: usize,
         x: OutletId,
     ) -> Result<OutletId, String> {
-        let normal = self.norm(graph, weights, &format!("layers.{layer}/final_layer_norm"), x)?;
-        let wide = Linear {
-            gelu: true,
-            ..self.plain(&weights.map(&format!("layers.{layer}/fc1"))?)
+        let feed_forward = FeedForward {
+            norm: self.norm(weights, &format!("layers.{layer}/final_layer_norm"))?,
+            wide: self.plain(&weights.map(&format!("layers.{layer}/fc1"))?),
+            narrow: self.plain(&weights.map(&format!("layers.{layer}/fc2"))?),
         };
-        let wide = self.wire(graph, wide, &[normal])?;
-        let narrow = self.plain(&weights.map(&format!("layers.{layer}/fc2"))?);
-        self.wire(graph, narrow, &[wide, x])
+        self.wire(graph, feed_forward, &[x])
     }
 
-    /// Queries, keys and values of a layer's attention to itself as one map.
+    /// Queries, keys and values of a layer's attention to itself as one map of the rows, normalised.
     fn mixed(&self, weights: &Weights<'_>, layer: usize, heads: Heads) -> Result<Linear, String> {
         let map = |name: &str| weights.map(&format!("layers.{layer}/self_attn/{name}_proj"));
         let maps = [scaled(map("q")?, heads), map("k")?, map("v")?];
@@ -503,6 +487,7 @@ impl Build<'_> {
             .iter()
             .flat_map(|map| map.bias.clone().unwrap_or_else(|| vec![0.0; width]));
         Ok(Linear {
+            norm: Some(self.norm(weights, &format!("layers.{layer}/self_attn_layer_norm"))?),
             matrix: Arc::new(Matrix::new(
                 self.machine.isa,
                 self.format,
@@ -511,15 +496,14 @@ impl Build<'_> {
                 value,
             )),
             bias: Some(bias.collect()),
-            gelu: false,
         })
     }
 
     fn plain(&self, map: &Map) -> Linear {
         Linear {
+            norm: None,
             matrix: Arc::new(self.matrix(map)),
             bias: map.bias.clone(),
-            gelu: false,
         }
     }
 
