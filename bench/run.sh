@@ -38,6 +38,7 @@ for what in "$@"; do
   fi
   "$python" "$HERE/peers/compare.py" "$server" "$CACHE/models" "$CACHE/results.json" \
     --size "$size" --threads "${threads:-1}" --rounds "${rounds:-5}" "${long[@]}"
+  "$python" "$HERE/peers/agree.py" "$server" "$CACHE/models" "$CACHE/results.json" --size "$size" >&2
 done
 "$python" "$HERE/peers/report.py" "$CACHE/results.json" "$REPO/docs/performance.md" "$REPO/docs/images/performance.svg"
 echo "written: docs/performance.md, docs/images/performance.svg" >&2

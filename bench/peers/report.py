@@ -85,6 +85,16 @@ def table(size, threads, figures, peaks):
     return [*lines, ""]
 
 
+def agreement(results):
+    """How near each precision is to ONNX Runtime in f32."""
+    lines = ["### Beside ONNX Runtime in f32", "", "Scores after 64 tokens of a window, of the same features and tokens (`bench/peers/agree.py`).", ""]
+    lines += ["| | precision | greatest difference of a score | least cosine of a token's scores | likeliest token is the same |", "|---|---|---|---|---|"]
+    for size in SIZES:
+        for precision, found in results.get(size, {}).items():
+            lines.append(f"| {size} | {precision} | {found['difference']:.1e} (scores up to {found['greatest']:.0f}) | {found['cosine']:.7f} | {found['same'] * 100:.0f} % |")
+    return [*lines, ""]
+
+
 def spread(peer, mine):
     """The ratios of single rounds: the least and the greatest."""
     ratios = [p / m for p, m in zip(peer, mine)]
@@ -131,6 +141,8 @@ def main(results, document, picture):
     for size in ("tiny", "base", "small"):
         for threads, figures in sorted(results.get(size, {}).items()):
             lines += table(size, threads, figures, machine[threads]["peaks"])
+    if "agreement" in results:
+        lines += agreement(results["agreement"])
     text = document.read_text()
     before, after = text.split(OPEN)[0], text.split(CLOSE)[1]
     document.write_text(before + OPEN + "\n\n" + "\n".join(lines) + "\n" + CLOSE + after)

@@ -5,6 +5,7 @@ use std::{
     cell::OnceCell,
     hint::black_box,
     io::{self, BufRead, Write},
+    path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
@@ -21,6 +22,7 @@ use crate::{
 };
 
 mod measure;
+mod scores;
 
 pub use measure::Measure;
 
@@ -47,6 +49,8 @@ pub enum BenchError {
     Pipeline(#[from] PipelineError),
     #[error("{0}")]
     Unknown(String),
+    #[error("the scores of {}: {problem}", file.display())]
+    Scores { file: PathBuf, problem: String },
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -112,20 +116,20 @@ impl Bench<'_> {
     }
 
     /// One figure: milliseconds, or what [`Measure::unit`] says.
-    fn measured(&self, measure: &Measure) -> Result<f64, PipelineError> {
-        match *measure {
+    fn measured(&self, measure: &Measure) -> Result<f64, BenchError> {
+        Ok(match *measure {
             Measure::Features => {
                 let sound = sound(WINDOW);
                 milliseconds(|| {
                     black_box(self.model.extractor.extract(sound.samples()));
                     Ok(())
-                })
+                })?
             }
             Measure::Encoder => {
                 let features = self.model.extractor.extract(sound(WINDOW).samples());
-                milliseconds(|| Ok(encoder::encode(self.model, &features).map(|_| ())?))
+                milliseconds(|| Ok(encoder::encode(self.model, &features).map(|_| ())?))?
             }
-            Measure::Step { context, beams } => self.step(context, beams),
+            Measure::Step { context, beams } => self.step(context, beams)?,
             Measure::Transcribe {
                 seconds,
                 tokens,
@@ -136,7 +140,7 @@ impl Bench<'_> {
                     encoder_tail: tail.map(Duration::from_secs_f64),
                     ..options(self.model, tokens)
                 };
-                milliseconds(|| transcribe(self.model, &sound, &options))
+                milliseconds(|| transcribe(self.model, &sound, &options))?
             }
             Measure::Clients {
                 count,
@@ -145,11 +149,16 @@ impl Bench<'_> {
             } => {
                 let sound = sound(seconds);
                 let options = options(self.model, tokens);
-                milliseconds(|| clients(self.model, count, &sound, &options))
+                milliseconds(|| clients(self.model, count, &sound, &options))?
             }
-            Measure::Peak(format) => Ok(peaks::billions(format, self.model.threads())),
-            Measure::Bandwidth => Ok(peaks::bandwidth(self.model.threads())),
-        }
+            Measure::Scores(ref file) => {
+                let started = Instant::now();
+                scores::write(self.model, file)?;
+                started.elapsed().as_secs_f64() * 1000.0
+            }
+            Measure::Peak(format) => peaks::billions(format, self.model.threads()),
+            Measure::Bandwidth => peaks::bandwidth(self.model.threads()),
+        })
     }
 
     /// One step of a search after so many tokens: the difference of two searches, one of which goes on for [`STEPS`] more.

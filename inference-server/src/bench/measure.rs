@@ -1,6 +1,6 @@
 //! The names of what can be measured in; what is meant out. Pure.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, path::PathBuf, str::FromStr};
 
 use crate::{
     kernels::tile::{Format, Isa},
@@ -39,13 +39,15 @@ pub enum Measure {
         /// Tokens of each window.
         tokens: usize,
     },
+    /// The scores after each token of a window that a file has, which are written beside it.
+    Scores(PathBuf),
     /// Multiplications and additions that the cores do when nothing keeps them waiting, in thousands of millions a second.
     Peak(Format),
     /// Memory that the cores read, in thousands of millions of bytes a second.
     Bandwidth,
 }
 
-const NAMES: &str = "features, encoder, step CONTEXT BEAMS, transcribe SECONDS TOKENS [TAIL], clients COUNT SECONDS TOKENS, peak FORMAT, bandwidth";
+const NAMES: &str = "features, encoder, step CONTEXT BEAMS, transcribe SECONDS TOKENS [TAIL], clients COUNT SECONDS TOKENS, scores FILE, peak FORMAT, bandwidth";
 const FORMATS: [(&str, Format); 3] = [
     ("f32", Format::F32),
     ("bf16", Format::Bf16),
@@ -121,6 +123,7 @@ impl fmt::Display for Measure {
             } => {
                 write!(f, "{count} clients at once, {seconds} s, {tokens} tokens")
             }
+            Measure::Scores(file) => write!(f, "scores of {}", file.display()),
             Measure::Peak(format) => {
                 let name = FORMATS
                     .iter()
@@ -163,6 +166,7 @@ impl FromStr for Measure {
                 seconds: seconds(length)?,
                 tokens: count(tokens)?,
             },
+            ["scores", file] => Measure::Scores(file.into()),
             ["peak", name] => {
                 let format = FORMATS
                     .iter()

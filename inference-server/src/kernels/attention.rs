@@ -164,7 +164,9 @@ impl<'a> Memory<'a> {
     ) {
         let each = self.positions.div_ceil(self.format.per_word());
         let most = ROWS.min(rows.count);
-        with_scratch(most * (self.positions + each), |scores| {
+        // In single precision the powers take the place of the scores.
+        let rounded = if self.format == Format::F32 { 0 } else { each };
+        with_scratch(most * (self.positions + rounded), |scores| {
             let (scores, words) = scores.split_at_mut(most * self.positions);
             for from in (0..rows.count).step_by(ROWS) {
                 let some = rows.some(from, ROWS.min(rows.count - from));
@@ -172,10 +174,8 @@ impl<'a> Memory<'a> {
                 let alone = Pool::new(1);
                 keys.multiply(&alone, some, scores, self.positions, Finish::default());
                 let mut scales = Vec::with_capacity(some.count);
-                let lines = scores
-                    .chunks_mut(self.positions)
-                    .zip(bits_mut(words).chunks_mut(each));
-                for (i, (row, words)) in lines.take(some.count).enumerate() {
+                let words = bits_mut(words);
+                for (i, row) in scores.chunks_mut(self.positions).take(some.count).enumerate() {
                     seen(from + i, &|| {
                         let mut weights = row.to_vec();
                         softmax(self.isa, &mut weights);
@@ -183,13 +183,13 @@ impl<'a> Memory<'a> {
                     });
                     scales.push(match self.format {
                         Format::F32 => 1.0 / powers(self.isa, row),
-                        _ => 1.0 / rounded_powers(row, words),
+                        _ => 1.0 / rounded_powers(row, &mut words[i * each..(i + 1) * each]),
                     });
                 }
                 let weights = Words {
                     words: Cow::Borrowed(match self.format {
                         Format::F32 => bits(scores),
-                        _ => bits(words),
+                        _ => &*words,
                     }),
                     count: some.count,
                     stride: each,

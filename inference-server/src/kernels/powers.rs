@@ -1,16 +1,18 @@
 //! The powers of soft-max, rounded to bf16 as they are made: what attention in that format multiplies values with.
 
-use super::functions::most;
 #[cfg(target_arch = "x86_64")]
-use super::tile::Isa;
+use super::{
+    functions::most,
+    tile::{Format, Isa},
+};
 
 /// Writes powers of e over a row less its greatest number, two a word, rounded to bf16; the last word is filled up with nearly nothing.
 /// Returns their sum before they were rounded. Each is right to three millionths.
 ///
-/// Only for a machine that [takes](Isa::takes) bf16.
+/// Only for a machine that [takes](super::tile::Isa::takes) bf16.
 #[cfg(target_arch = "x86_64")]
 pub(super) fn rounded_powers(row: &[f32], words: &mut [u32]) -> f32 {
-    debug_assert!(Isa::Avx512.takes(super::tile::Format::Bf16));
+    debug_assert!(Isa::Avx512.takes(Format::Bf16));
     assert_eq!(
         words.len(),
         row.len().div_ceil(2),
