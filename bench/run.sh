@@ -38,6 +38,8 @@ for what in "$@"; do
   fi
   "$python" "$HERE/peers/compare.py" "$server" "$CACHE/models" "$CACHE/results.json" \
     --size "$size" --threads "${threads:-1}" --rounds "${rounds:-5}" "${long[@]}"
+done
+for size in $(printf '%s\n' "${@%%[-:]*}" | sort -u); do
   "$python" "$HERE/peers/agree.py" "$server" "$CACHE/models" "$CACHE/results.json" --size "$size" >&2
 done
 "$python" "$HERE/peers/report.py" "$CACHE/results.json" "$REPO/docs/performance.md" "$REPO/docs/images/performance.svg"

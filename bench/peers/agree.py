@@ -31,6 +31,16 @@ def scores_of(peer, features, tokens):
     return peer.first.run(["logits"], {"input_ids": tokens[None], "encoder_hidden_states": states})[0][0].astype(np.float64)
 
 
+def beside(scores, theirs):
+    cosines = (scores * theirs).sum(1) / np.linalg.norm(scores, axis=1) / np.linalg.norm(theirs, axis=1)
+    return {
+        "difference": float(abs(scores - theirs).max()),
+        "greatest": float(abs(theirs).max()),
+        "cosine": float(cosines.min()),
+        "same": float((scores.argmax(1) == theirs.argmax(1)).mean()),
+    }
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("server", type=pathlib.Path)
@@ -46,18 +56,10 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder) / "window.npz"
         np.savez(file, features=features[0], tokens=tokens.astype(np.int64))
-        peer_int8 = lambda: scores_of(OnnxRuntime(a.models / a.size / "onnx-int8", 2, 1), features, tokens)  # noqa: E731
-        all_ = {name: lambda name=name: ours(a.server, model, name, file) for name in PRECISIONS} | {"ONNX Runtime int8": peer_int8}
-        for precision, scores in all_.items():
-            scores = scores()
-            cosines = (scores * theirs).sum(1) / np.linalg.norm(scores, axis=1) / np.linalg.norm(theirs, axis=1)
-            found[precision] = {
-                "difference": float(abs(scores - theirs).max()),
-                "greatest": float(abs(theirs).max()),
-                "cosine": float(cosines.min()),
-                "same": float((scores.argmax(1) == theirs.argmax(1)).mean()),
-            }
-            print(a.size, precision, found[precision])
+        for precision in PRECISIONS:
+            found[precision] = beside(ours(a.server, model, precision, file), theirs)
+    found["ONNX Runtime int8"] = beside(scores_of(OnnxRuntime(a.models / a.size / "onnx-int8", 2, 1), features, tokens), theirs)
+    print(a.size, found)
     results = json.loads(a.results.read_text()) if a.results.exists() else {}
     results.setdefault("agreement", {})[a.size] = found
     a.results.write_text(json.dumps(results, indent=1) + "\n")

@@ -5,12 +5,13 @@ use std::{
     fs::File,
     io::{self, Read},
     os::unix::ffi::OsStrExt,
-    panic::resume_unwind,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
-    thread,
 };
 
+use rayon::{
+    ThreadPoolBuilder,
+    iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator},
+};
 use sha2::{Digest as _, Sha256};
 
 use crate::model::available_threads;
@@ -33,7 +34,7 @@ pub struct Digest {
 pub fn directory(dir: &Path) -> io::Result<Digest> {
     let (mut lines, mut size_bytes) = (Sha256::new(), 0);
     let files = files(dir)?;
-    for (file, hash) in files.iter().zip(hashes(dir, &files)) {
+    for (file, hash) in files.iter().zip(hashes(dir, &files)?) {
         let (hash, bytes) = hash?;
         size_bytes += bytes;
         lines.update(hash.as_bytes());
@@ -51,27 +52,18 @@ pub fn directory(dir: &Path) -> io::Result<Digest> {
 /// Files that are read at a time: a disk may be slower than a processor.
 const AT_A_TIME: usize = 4;
 
-/// The digest and bytes of each file, several at a time.
-fn hashes(dir: &Path, files: &[PathBuf]) -> Vec<io::Result<(String, u64)>> {
-    let next = AtomicUsize::new(0);
-    let some = || {
-        let mut found = Vec::new();
-        while let Some((i, file)) = Some(next.fetch_add(1, Relaxed)).and_then(|i| Some((i, files.get(i)?))) {
-            found.push((i, hash(&dir.join(file))));
-        }
-        found
-    };
-    let mut all: Vec<_> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..AT_A_TIME.min(available_threads()))
-            .map(|_| scope.spawn(some))
-            .collect();
-        let found = workers.into_iter().map(|worker| worker.join());
-        found
-            .flat_map(|found| found.unwrap_or_else(|panic| resume_unwind(panic)))
+/// The digest and bytes of each file.
+fn hashes(dir: &Path, files: &[PathBuf]) -> io::Result<Vec<io::Result<(String, u64)>>> {
+    let pool = ThreadPoolBuilder::new().num_threads(AT_A_TIME.min(available_threads()));
+    let pool = pool.build().map_err(io::Error::other)?;
+    let hashes = || {
+        files
+            .par_iter()
+            .with_max_len(1)
+            .map(|file| hash(&dir.join(file)))
             .collect()
-    });
-    all.sort_by_key(|(i, _)| *i);
-    all.into_iter().map(|(_, hash)| hash).collect()
+    };
+    Ok(pool.install(hashes))
 }
 
 /// What a file system keeps at the root of a volume, readable by root alone.

@@ -14,8 +14,6 @@ use super::proto::{Floats, Left};
 
 /// Rows that are looked at together.
 const PIECE: usize = 2048;
-/// Columns that are compared together: as many numbers as are read from memory at once.
-const SIDE: usize = 16;
 
 /// Numbers with their shape.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,19 +113,13 @@ impl<'g> Weights<'g> {
                 && values.all(|(at, x)| *x == own[at % rows * width + at / rows]));
         };
         let failed = |error| format!("the weights of {module} cannot be read: {error}");
-        let mut beside = vec![0.0; SIDE * PIECE];
         for from in (0..rows).step_by(PIECE) {
             let count = PIECE.min(rows - from);
             let own = own.take(from * width, count * width).map_err(failed)?;
-            for first in (0..width).step_by(SIDE) {
-                let columns = first..width.min(first + SIDE);
-                for column in columns.clone() {
-                    let given = given.take(column * rows + from, count).map_err(failed)?;
-                    let beside = beside[column - first..].iter_mut().step_by(SIDE);
-                    beside.zip(given).for_each(|(beside, x)| *beside = x);
-                }
-                let mut pairs = own.chunks(width).zip(beside.chunks(SIDE));
-                if !pairs.all(|(own, given)| own[columns.clone()] == given[..columns.len()]) {
+            for column in 0..width {
+                let given = given.take(column * rows + from, count).map_err(failed)?;
+                let own = own[column..].iter().step_by(width);
+                if !given.iter().eq(own) {
                     return Ok(false);
                 }
             }
