@@ -6,19 +6,20 @@ use std::sync::Arc;
 
 use super::{
     attention::Heads,
-    functions::{add_times, dot, softmax},
+    functions::{LANES, add_rows, softmax, times_columns},
+    scratch::with_scratch,
     tile::Isa,
 };
 
-/// Tokens of a page.
-const PAGE: usize = 16;
+/// Tokens of a page: as many as are looked at side by side.
+const PAGE: usize = LANES;
 
 /// Keys and values of all layers for the tokens of one sequence.
 #[derive(Clone, Debug)]
 pub struct Cache {
     layers: usize,
     width: usize,
-    /// Each `layers * 2 * PAGE * width`: for a layer the keys of the page's tokens, then their values.
+    /// Each `layers * 2 * PAGE * width`: for a layer the keys of the page's tokens, one column a token, then their values, one row a token.
     pages: Vec<Arc<[f32]>>,
     length: usize,
 }
@@ -51,13 +52,12 @@ impl Cache {
 
     /// Writes key and value of a token.
     pub fn write(&mut self, layer: usize, token: usize, key: &[f32], value: &[f32]) {
-        let (width, place) = (
-            self.width,
-            layer * 2 * PAGE * self.width + token % PAGE * self.width,
-        );
+        let (size, place) = (PAGE * self.width, token % PAGE);
         let page = Arc::make_mut(&mut self.pages[token / PAGE]);
-        page[place..place + width].copy_from_slice(key);
-        page[place + PAGE * width..place + (PAGE + 1) * width].copy_from_slice(value);
+        let (keys, values) = page[layer * 2 * size..(layer + 1) * 2 * size].split_at_mut(size);
+        let column = keys[place..].iter_mut().step_by(PAGE);
+        column.zip(key).for_each(|(slot, x)| *slot = *x);
+        values[place * self.width..(place + 1) * self.width].copy_from_slice(value);
     }
 
     /// What one head of a token sees of the tokens up to it.
@@ -70,27 +70,21 @@ impl Cache {
         query: &[f32],
         out: &mut [f32],
     ) {
-        let begin = layer * 2 * PAGE * self.width + head * heads.width;
-        let (keys, values) = (begin, begin + PAGE * self.width);
-        let mut scores = Vec::with_capacity(token + 1);
-        for position in 0..=token {
-            let at = keys + position % PAGE * self.width;
-            scores.push(dot(
-                isa,
-                query,
-                &self.pages[position / PAGE][at..at + heads.width],
-            ));
-        }
-        softmax(isa, &mut scores);
-        out.fill(0.0);
-        for (position, &weight) in scores.iter().enumerate() {
-            let at = values + position % PAGE * self.width;
-            add_times(
-                isa,
-                out,
-                weight,
-                &self.pages[position / PAGE][at..at + heads.width],
-            );
-        }
+        let size = PAGE * self.width;
+        let keys = layer * 2 * size + head * heads.width * PAGE;
+        let values = (layer * 2 + 1) * size + head * heads.width;
+        let seen = token + 1;
+        let pages = &self.pages[..seen.div_ceil(PAGE)];
+        with_scratch(pages.len() * PAGE, |scores| {
+            for (page, scores) in pages.iter().zip(scores.as_chunks_mut().0) {
+                *scores = times_columns(isa, query, &page[keys..keys + heads.width * PAGE]);
+            }
+            let scores = &mut scores[..seen];
+            softmax(isa, scores);
+            out.fill(0.0);
+            for (page, weights) in pages.iter().zip(scores.chunks(PAGE)) {
+                add_rows(isa, out, weights, &page[values..], self.width);
+            }
+        });
     }
 }

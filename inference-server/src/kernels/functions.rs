@@ -51,12 +51,12 @@ for_each_isa!(
     greatest, greatest_body, (row: &[f32]) -> usize
 );
 for_each_isa!(
-    /// Sum of the products.
-    dot, dot_body, (a: &[f32], b: &[f32]) -> f32
+    /// The sum of `row` times each of 16 columns, which lie beside each other in `columns`.
+    times_columns, times_columns_body, (row: &[f32], columns: &[f32]) -> [f32; LANES]
 );
 for_each_isa!(
-    /// Adds `factor` times `other` to `row`.
-    add_times, add_times_body, (row: &mut [f32], factor: f32, other: &[f32])
+    /// Adds to `out` the rows that are `stride` apart, each times its factor.
+    add_rows, add_rows_body, (out: &mut [f32], factors: &[f32], rows: &[f32], stride: usize)
 );
 
 for_each_isa!(
@@ -209,23 +209,51 @@ fn most_body(row: &[f32]) -> f32 {
 }
 
 #[inline(always)]
-fn add_times_body(row: &mut [f32], factor: f32, other: &[f32]) {
-    for (x, &y) in row.iter_mut().zip(other) {
-        *x += factor * y;
-    }
-}
-
-#[inline(always)]
-fn dot_body(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0f32; LANES];
-    let ((a, rest_of_a), (b, rest_of_b)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    for (a, b) in a.iter().zip(b) {
-        for i in 0..LANES {
-            sums[i] += a[i] * b[i];
+fn times_columns_body(row: &[f32], columns: &[f32]) -> [f32; LANES] {
+    // Four sums, none of which waits for another.
+    let mut sums = [[0f32; LANES]; 4];
+    let (fours, rest) = row.as_chunks::<4>();
+    let (columns, of_rest) = columns.split_at(fours.len() * 4 * LANES);
+    for (four, columns) in fours.iter().zip(columns.as_chunks::<{ 4 * LANES }>().0) {
+        for (i, sums) in sums.iter_mut().enumerate() {
+            for (t, sum) in sums.iter_mut().enumerate() {
+                *sum += four[i] * columns[i * LANES + t];
+            }
         }
     }
-    let rest: f32 = rest_of_a.iter().zip(rest_of_b).map(|(a, b)| a * b).sum();
-    rest + sums.iter().sum::<f32>()
+    let mut out = [0f32; LANES];
+    for (t, out) in out.iter_mut().enumerate() {
+        *out = (sums[0][t] + sums[1][t]) + (sums[2][t] + sums[3][t]);
+    }
+    for (&x, columns) in rest.iter().zip(of_rest.as_chunks::<LANES>().0) {
+        for (out, y) in out.iter_mut().zip(columns) {
+            *out += x * y;
+        }
+    }
+    out
+}
+
+/// Numbers of a row that are summed up in registers: the width of Whisper's heads.
+const WIDE: usize = 4 * LANES;
+
+#[inline(always)]
+fn add_rows_body(out: &mut [f32], factors: &[f32], rows: &[f32], stride: usize) {
+    let (wide, rest) = out.as_chunks_mut::<WIDE>();
+    for (i, out) in wide.iter_mut().enumerate() {
+        let mut sums = *out;
+        for (t, &factor) in factors.iter().enumerate() {
+            for (sum, x) in sums.iter_mut().zip(&rows[t * stride + i * WIDE..][..WIDE]) {
+                *sum += factor * x;
+            }
+        }
+        *out = sums;
+    }
+    let from = wide.len() * WIDE;
+    for (t, &factor) in factors.iter().enumerate() {
+        for (out, x) in rest.iter_mut().zip(&rows[t * stride + from..]) {
+            *out += factor * x;
+        }
+    }
 }
 
 #[inline(always)]

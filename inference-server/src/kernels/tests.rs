@@ -167,7 +167,7 @@ proptest! {
     }
 
     #[test]
-    fn functions_are_what_their_definitions_give(count in 1usize..80, scale in 0.1f32..20.0, seed: u64) {
+    fn functions_are_what_their_definitions_give(count in 1usize..150, scale in 0.1f32..20.0, seed: u64) {
         let x: Vec<f32> = noise(seed, count).iter().map(|x| x * scale).collect();
         let (weight, bias) = (noise(seed + 1, count), noise(seed + 2, count));
         let mean = x.iter().sum::<f32>() / count as f32;
@@ -179,11 +179,13 @@ proptest! {
             close(&out, &plain_softmax(&x), 1e-5)?;
             functions::layer_norm(isa, &x, &weight, &bias, 1e-5, &mut out);
             close(&out, &normal, 1e-3)?;
-            let sum: f64 = x.iter().zip(&weight).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
-            close(&[functions::dot(isa, &x, &weight)], &[sum as f32], 1e-4)?;
+            let many = noise(seed + 3, count * 20);
+            let sums = (0..16).map(|t| (0..count).map(|i| x[i] * many[i * 16 + t]).sum::<f32>());
+            close(&functions::times_columns(isa, &x, &many[..count * 16]), &sums.collect::<Vec<_>>(), 1e-4)?;
             out.copy_from_slice(&x);
-            functions::add_times(isa, &mut out, 2.5, &weight);
-            close(&out, &(0..count).map(|i| x[i] + 2.5 * weight[i]).collect::<Vec<_>>(), 1e-5)?;
+            functions::add_rows(isa, &mut out, &[2.5, -1.5, 0.5], &many, count + 3);
+            let added = (0..count).map(|i| x[i] + 2.5 * many[i] - 1.5 * many[count + 3 + i] + 0.5 * many[2 * (count + 3) + i]);
+            close(&out, &added.collect::<Vec<_>>(), 1e-5)?;
             let all = x.iter().map(|x| f64::from(*x).exp()).sum::<f64>().ln() as f32;
             close(&[functions::log_sum_exp(isa, &x)], &[all], 1e-5)?;
             prop_assert_eq!(functions::log_sum_exp(isa, &[f32::NEG_INFINITY; 20]), f32::NEG_INFINITY);
@@ -265,7 +267,7 @@ proptest! {
 
     #[test]
     fn attention_is_its_definition(
-        positions in 1usize..70, count in 1usize..4, width in 1usize..40, rows in 1usize..30, threads in 1usize..3, seed: u64,
+        positions in 1usize..70, count in 1usize..4, width in 1usize..80, rows in 1usize..30, threads in 1usize..3, seed: u64,
     ) {
         let heads = Heads { count, width };
         let (all, pool) = (heads.all(), Pool::new(threads));
