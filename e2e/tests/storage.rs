@@ -10,10 +10,10 @@ use e2e::manifest::{example, has, merge, model, ready, service};
 use e2e::nodes::{FakeNode, TAINT, until_placed};
 use e2e::source::{FILES, Sources};
 use e2e::{Found, TestNamespace, in_namespace, wait_for};
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::ResourceExt;
-use kube::api::{Api, DeleteParams, ListParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, LogParams, PostParams};
 use serde_json::{Value, json};
 
 fn deployed(model: &ModelDeployment) -> Result<(), String> {
@@ -60,6 +60,62 @@ async fn a_retained_volume_is_taken_up_by_a_model_of_its_name_without_a_download
         assert_eq!(first.status.unwrap().digest, second.status.unwrap().digest);
         assert_eq!(claims.get("digits-model").await.unwrap().uid(), claim.uid());
         assert!(sources.counts().values().all(|count| *count == 1), "{:?}", sources.counts());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a cluster: make e2e"]
+async fn the_weights_are_put_in_order_once_for_all_pods_of_a_volume() {
+    in_namespace(|namespace| async move {
+        namespace
+            .apply(&service("ordered", json!({ "precision": "int8" })))
+            .await;
+        namespace
+            .until::<TranscriptionService>("ordered", "to be ready", ready)
+            .await;
+        let pods = namespace.api::<Pod>();
+        let first = e2e::nodes::pods(&namespace, "ordered").await.remove(0);
+        let log = |pod: String, container: &str| {
+            let (pods, of) = (
+                pods.clone(),
+                LogParams {
+                    container: Some(container.into()),
+                    ..LogParams::default()
+                },
+            );
+            async move { pods.logs(&pod, &of).await.unwrap() }
+        };
+        let said = log(first.name_any(), "model").await;
+        assert!(said.contains("the weights are prepacked: "), "{said}");
+        let said = log(first.name_any(), "server").await;
+        assert!(said.contains(r#""prepacked":true"#), "{said}");
+
+        pods.delete(&first.name_any(), &DeleteParams::default())
+            .await
+            .unwrap();
+        let is_ready = |pod: &Pod| {
+            let conditions = pod
+                .status
+                .iter()
+                .flat_map(|status| status.conditions.iter().flatten());
+            conditions
+                .into_iter()
+                .any(|of| of.type_ == "Ready" && of.status == "True")
+        };
+        let second = wait_for("another pod to be ready", || async {
+            let pods = e2e::nodes::pods(&namespace, "ordered").await;
+            let other = pods
+                .into_iter()
+                .find(|pod| pod.uid() != first.uid() && is_ready(pod));
+            other.map_or(Found::NotYet("there is none".into()), Found::Yes)
+        })
+        .await;
+        let said = log(second.name_any(), "model").await;
+        assert!(said.contains("the weights are prepacked already"), "{said}");
+        let said = log(second.name_any(), "server").await;
+        assert!(said.contains(r#""prepacked":true"#), "{said}");
+        assert_transcribes(&namespace, "ordered").await;
     })
     .await;
 }

@@ -8,7 +8,7 @@ use crate::{
     bundled, fetch, inspect,
     keys::Keys,
     kind::ModelFormat,
-    model::{Choice, Dtype},
+    model::{Choice, Dtype, Precision},
     pipeline::{self, Clip, Options},
     render::Format,
     run, traces, transcribe,
@@ -232,6 +232,10 @@ pub struct FetchArgs {
     /// Digest that the model must have
     #[arg(long, env = "PARLANCE_DIGEST", value_name = "sha256:HEX")]
     digest: Option<String>,
+    /// Also write a Whisper's weights as `serve --precision` of this machine has them in memory, into a hidden file beside the model: auto, f32,
+    /// bf16 or int8. A server that finds it starts at once
+    #[arg(long, env = "PARLANCE_PREPACK", value_name = "PRECISION")]
+    prepack: Option<Precision>,
     /// Address at which a download says how far it is, as JSON at /progress
     #[arg(long, env = "PARLANCE_PROGRESS_ADDR", value_name = "ADDR")]
     progress_addr: Option<SocketAddr>,
@@ -354,6 +358,7 @@ impl FetchArgs {
             to,
             keep,
             digest,
+            prepack,
             progress_addr,
             report,
         } = self;
@@ -363,6 +368,7 @@ impl FetchArgs {
             to,
             keep,
             digest,
+            prepack,
             report,
             patience: fetch::Patience::default(),
             progress: progress_addr,

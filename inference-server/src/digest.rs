@@ -4,20 +4,21 @@
 use std::{
     fs::File,
     io::{self, Read},
-    os::unix::ffi::OsStrExt,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
 };
 
 use rayon::{
-    ThreadPoolBuilder,
+    ThreadPool, ThreadPoolBuilder,
     iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator},
 };
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::model::available_threads;
 
 /// What a directory holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Digest {
     /// `sha256:<hex>`.
     pub digest: String,
@@ -49,13 +50,42 @@ pub fn directory(dir: &Path) -> io::Result<Digest> {
     })
 }
 
+/// A file as a look at its directory shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Seen {
+    path: String,
+    size_bytes: u64,
+    /// Time of its last change: seconds since 1970, and nanoseconds.
+    modified: (i64, i64),
+}
+
+/// The files that a digest is of, without reading them.
+pub(crate) fn seen(dir: &Path) -> io::Result<Vec<Seen>> {
+    let see = |path: PathBuf| {
+        let metadata = dir.join(&path).metadata()?;
+        Ok(Seen {
+            path: path.to_string_lossy().into_owned(),
+            size_bytes: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        })
+    };
+    files(dir)?.into_iter().map(see).collect()
+}
+
+/// The BLAKE3 hash of bytes in memory, found by several threads.
+pub(crate) fn blake3(bytes: &[u8]) -> io::Result<blake3::Hash> {
+    let mut hash = blake3::Hasher::new();
+    pool()?.install(|| {
+        hash.update_rayon(bytes);
+    });
+    Ok(hash.finalize())
+}
+
 /// Files that are read at a time: a disk may be slower than a processor.
 const AT_A_TIME: usize = 4;
 
 /// The digest and bytes of each file.
 fn hashes(dir: &Path, files: &[PathBuf]) -> io::Result<Vec<io::Result<(String, u64)>>> {
-    let pool = ThreadPoolBuilder::new().num_threads(AT_A_TIME.min(available_threads()));
-    let pool = pool.build().map_err(io::Error::other)?;
     let hashes = || {
         files
             .par_iter()
@@ -63,7 +93,12 @@ fn hashes(dir: &Path, files: &[PathBuf]) -> io::Result<Vec<io::Result<(String, u
             .map(|file| hash(&dir.join(file)))
             .collect()
     };
-    Ok(pool.install(hashes))
+    Ok(pool()?.install(hashes))
+}
+
+fn pool() -> io::Result<ThreadPool> {
+    let pool = ThreadPoolBuilder::new().num_threads(AT_A_TIME.min(available_threads()));
+    pool.build().map_err(io::Error::other)
 }
 
 /// What a file system keeps at the root of a volume, readable by root alone.

@@ -17,6 +17,7 @@ mod hub;
 mod links;
 mod listing;
 mod place;
+mod prepack;
 mod progress;
 mod remote;
 mod secret;
@@ -39,7 +40,7 @@ pub use secret::Secret;
 use crate::{
     bundled, digest,
     kind::ModelFormat,
-    model::{Config, Files},
+    model::{Config, Files, Precision},
     tensors::OnnxFiles,
 };
 use place::Place;
@@ -68,6 +69,8 @@ pub struct Request {
     pub keep: Vec<String>,
     /// The digest that it must have, `sha256:<hex>`.
     pub digest: Option<String>,
+    /// Also puts its weights in order for a server of this precision on this machine.
+    pub prepack: Option<Precision>,
     /// Where the outcome is written as JSON.
     pub report: Option<PathBuf>,
     /// How long a source elsewhere may take to answer.
@@ -114,26 +117,25 @@ pub fn run(request: &Request) -> Result<Fetched, FetchError> {
 }
 
 fn fetch(request: &Request) -> Result<Fetched, FetchError> {
-    let expected = request.digest.as_deref();
-    let local = |source: &Source| match source {
-        Source::Bundled(name) => bundled::find(name).map_err(|e| FetchError::SourceNotFound(e.to_string())),
-        Source::Directory(dir) if dir.is_dir() => Ok(dir.clone()),
-        Source::Directory(dir) => {
-            let said = format!("{} is not a directory", dir.display());
-            Err(FetchError::SourceNotFound(said))
-        }
-        Source::Remote(_) => Err(FetchError::Io("a download needs a place to go to".to_owned())),
-    };
     let Some(to) = &request.to else {
-        return verify(&local(&request.source)?, request.format, expected);
+        let dir = local(&request.source)?;
+        let fetched = verify(&dir, request.format, request.digest.as_deref())?;
+        return Ok(prepacked(request, &dir, fetched));
     };
     let place = Place::of(to)?;
     let _lock = place.lock()?;
+    let fetched = bring(request, &place)?;
+    Ok(prepacked(request, to, fetched))
+}
+
+/// Puts the model in its place, unless it is there.
+fn bring(request: &Request, place: &Place) -> Result<Fetched, FetchError> {
+    let (to, expected) = (&place.to, request.digest.as_deref());
     if !request.keep.is_empty() {
         place.make_room(&request.keep)?;
     }
     if let Source::Remote(remote) = &request.source {
-        return remote::fetch(remote, &place, request);
+        return remote::fetch(remote, place, request);
     }
     if let Some(expected) = expected
         && let Ok(there) = verify(to, request.format, Some(expected))
@@ -148,6 +150,28 @@ fn fetch(request: &Request) -> Result<Fetched, FetchError> {
     let same = |copy: &Path| verify(copy, request.format, Some(&fetched.digest)).map(drop);
     place.copy(&from, same).inspect_err(|_| place.clear())?;
     Ok(fetched)
+}
+
+/// The directory of a source on this machine.
+fn local(source: &Source) -> Result<PathBuf, FetchError> {
+    match source {
+        Source::Bundled(name) => bundled::find(name).map_err(|e| FetchError::SourceNotFound(e.to_string())),
+        Source::Directory(dir) if dir.is_dir() => Ok(dir.clone()),
+        Source::Directory(dir) => {
+            let said = format!("{} is not a directory", dir.display());
+            Err(FetchError::SourceNotFound(said))
+        }
+        Source::Remote(_) => Err(FetchError::Io("a download needs a place to go to".to_owned())),
+    }
+}
+
+/// Puts the weights of a model in order, where that is asked for.
+fn prepacked(request: &Request, dir: &Path, fetched: Fetched) -> Fetched {
+    match (request.prepack, request.format) {
+        (Some(precision), ModelFormat::Whisper) => prepack::prepack(dir, precision, &fetched),
+        (Some(_), ModelFormat::Onnx) | (None, _) => {}
+    }
+    fetched
 }
 
 /// Whether a directory is a model of this format and of the digest expected, if one is.

@@ -73,6 +73,7 @@ impl Kind for Model {
             files = facts.files,
             took_seconds = took.as_secs_f64(),
             engine = self.engine_name(),
+            prepacked = self.prepacked(),
             precision = %self.precision(),
             threads = self.threads(),
             real_time_factor = calibration.map(|c| c.real_time_factor),

@@ -22,7 +22,9 @@ mod error;
 mod exported;
 mod files;
 pub(crate) mod graph;
+mod parts;
 mod precision;
+mod prepacked;
 pub(crate) mod proto;
 mod threads;
 mod turns;
@@ -36,6 +38,7 @@ pub use dtype::Dtype;
 pub use error::ModelError;
 pub use files::{Decoders, Files, Graphs};
 pub use precision::Precision;
+pub use prepacked::{PrepackError, Prepacking};
 pub use threads::available as available_threads;
 
 pub(crate) use engine::Engine;
@@ -44,6 +47,7 @@ pub(crate) use turns::Turns;
 pub(crate) use whisper::{Request, Whisper};
 
 use engine::{Loaded, Wanted};
+use prepacked::Prepacked;
 
 /// A loaded Whisper: the optimised graphs, the tokenizer and what the configuration files say.
 pub struct Model {
@@ -54,6 +58,7 @@ pub struct Model {
     precision: Precision,
     pub(crate) engine: Engine,
     engine_name: &'static str,
+    prepacked: bool,
     pub(crate) vocabulary: Vocabulary,
     pub(crate) detector: Detector,
 }
@@ -95,14 +100,7 @@ impl Model {
             precision,
             threads,
         };
-        // The digest is of every file, and is found while those that are needed are read.
-        let (read, digest) = thread::scope(|scope| {
-            let digest = scope.spawn(|| digest::directory(dir));
-            (read(&files, wanted), digest.join())
-        });
-        let (config, vocabulary, detector, loaded) = read?;
-        let digest = digest.unwrap_or_else(|panic| resume_unwind(panic));
-        let digest = digest.map_err(|error| ModelError::read(dir, error))?;
+        let (config, vocabulary, detector, loaded, digest) = read(dir, &files, wanted)?;
         Ok(Model {
             facts: ModelFacts::new(dir, &config, digest),
             extractor: MelExtractor::new(&config.features),
@@ -111,6 +109,7 @@ impl Model {
             precision: loaded.precision,
             engine: loaded.engine,
             engine_name: loaded.name,
+            prepacked: loaded.prepacked,
             vocabulary,
             detector,
         })
@@ -124,6 +123,11 @@ impl Model {
     /// What runs its graphs: `own`, our kernels; `exported`, tract on the processor as the files have them; `cuda`, tract on the GPU.
     pub fn engine_name(&self) -> &'static str {
         self.engine_name
+    }
+
+    /// Whether its weights were in order already, in a file beside the model, so that no graph was read: see [`Prepacking`].
+    pub fn prepacked(&self) -> bool {
+        self.prepacked
     }
 
     /// The precision in which it is computed.
@@ -167,20 +171,45 @@ impl Model {
     }
 }
 
-/// What is read of files: the configuration, the tokenizer, the detector of speech and the graphs.
-fn read(files: &Files, wanted: Wanted) -> Result<(Config, Vocabulary, Detector, Loaded), ModelError> {
+/// What is read of files: the configuration, the tokenizer, the detector of speech, the weights and the digest.
+fn read(
+    dir: &Path,
+    files: &Files,
+    wanted: Wanted,
+) -> Result<(Config, Vocabulary, Detector, Loaded, Digest), ModelError> {
     let mut config = Config::read(files)?;
-    let (small, loaded) = thread::scope(|scope| {
+    let (small, weights) = thread::scope(|scope| {
         let small = scope.spawn(|| (Vocabulary::load(&files.tokenizer), Detector::load()));
-        let loaded = engine::load(&files.graphs, &config, wanted, device::look);
-        (small.join(), loaded)
+        let weights = read_weights(dir, files, &config, wanted);
+        (small.join(), weights)
     });
     let (vocabulary, detector) = small.unwrap_or_else(|panic| resume_unwind(panic));
     let vocabulary = vocabulary.map_err(|problem| ModelError::invalid("tokenizer.json", problem))?;
     let detector = detector.map_err(|error| ModelError::invalid("silero_vad.onnx", error.to_string()))?;
     let previous = || vocabulary.id("<|startofprev|>");
     config.tokens.previous = config.tokens.previous.or_else(previous);
-    Ok((config, vocabulary, detector, loaded?))
+    let (loaded, digest) = weights?;
+    Ok((config, vocabulary, detector, loaded, digest))
+}
+
+/// The weights in order and the digest that was found when they were put so; or else those of the graphs, and the digest of every file.
+fn read_weights(
+    dir: &Path,
+    files: &Files,
+    config: &Config,
+    wanted: Wanted,
+) -> Result<(Loaded, Digest), ModelError> {
+    let load = |prepacked| engine::load(&files.graphs, config, wanted, prepacked, device::look);
+    if let Some(prepacked) = Prepacked::find(dir, files.graphs.dtype, wanted.precision) {
+        return Ok((load(Some(&prepacked))?, prepacked.digest().clone()));
+    }
+    thread::scope(|scope| {
+        let digest = scope.spawn(|| digest::directory(dir));
+        let loaded = load(None);
+        let digest = digest.join().unwrap_or_else(|panic| resume_unwind(panic));
+        let digest = digest.map_err(|error| ModelError::read(dir, error))?;
+        Ok((loaded?, digest))
+    })
 }
 
 /// The facts of a model, for people and for status.

@@ -176,6 +176,7 @@ fn weights_beside_a_graph_count_in_the_digest_and_are_copied() {
         to: Some(to.path().join("model")),
         keep: Vec::new(),
         digest: None,
+        prepack: None,
         report: None,
         format: ModelFormat::Whisper,
         patience: fetch::Patience::default(),

@@ -51,7 +51,8 @@ impl Space {
     }
 }
 
-fn free(dir: &Path) -> Result<u64, FetchError> {
+/// Bytes that the volume of a directory has left.
+pub(super) fn free(dir: &Path) -> Result<u64, FetchError> {
     let volume = rustix::fs::statvfs(dir).map_err(|e| FetchError::failed("look at", dir, &e.into()))?;
     Ok(volume.f_bavail.saturating_mul(volume.f_frsize))
 }

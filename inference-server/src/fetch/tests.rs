@@ -27,6 +27,7 @@ fn request(from: &Path, to: Option<&Path>) -> Request {
         to: to.map(Path::to_owned),
         keep: Vec::new(),
         digest: None,
+        prepack: None,
         report: None,
         format: ModelFormat::Whisper,
         patience: Patience::default(),

@@ -182,9 +182,9 @@ impl Kernel for LayerNorm {
 /// A convolution over the rows, three wide with a row of zeros at either end, and GELU; then `plus`.
 pub struct Convolution {
     /// Row `k * channels + c` holds the weights of channel c, k rows after the one before.
-    pub matrix: Matrix,
+    pub matrix: Arc<Matrix>,
     /// Offset of each value.
-    pub bias: Vec<f32>,
+    pub bias: Option<Vec<f32>>,
     /// From one row to the next that is looked at.
     pub stride: usize,
     /// Added in the end: one row for each row that comes out.
@@ -213,7 +213,7 @@ impl Kernel for Convolution {
         let count = self.count(x.len() / channels);
         let mut product = |from: usize, rows: Rows<'_>| {
             let finish = Finish {
-                bias: Some(&self.bias),
+                bias: self.bias.as_deref(),
                 gelu: true,
                 plus: self.plus.as_deref().map(|plus| &plus[from * columns..]),
             };

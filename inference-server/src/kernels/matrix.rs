@@ -13,7 +13,7 @@ use super::{
     share::Shared,
     tile::{Format, Isa},
 };
-use crate::memory::ask_for_huge_pages;
+use crate::memory::{Mapped, ask_for_huge_pages};
 
 /// Words of a block in depth: its part of a panel stays in the nearest cache while it is used.
 const DEPTH: usize = 512;
@@ -28,14 +28,14 @@ const TILE: usize = 12 * 32;
 #[derive(Clone, Copy, Debug)]
 pub struct Panels<'a> {
     isa: Isa,
-    format: Format,
-    depth: usize,
-    columns: usize,
-    words: &'a [u32],
+    pub(crate) format: Format,
+    pub(crate) depth: usize,
+    pub(crate) columns: usize,
+    pub(crate) words: &'a [u32],
     /// Of each column, in eight bits.
-    scales: &'a [f32],
+    pub(crate) scales: &'a [f32],
     /// What the rows' offset adds to each column.
-    surplus: &'a [i32],
+    pub(crate) surplus: &'a [i32],
 }
 
 /// [`Panels`] with its values.
@@ -45,9 +45,27 @@ pub struct Matrix {
     format: Format,
     depth: usize,
     columns: usize,
-    words: Vec<u32>,
+    words: Ordered,
     scales: Vec<f32>,
     surplus: Vec<i32>,
+}
+
+/// Words in order.
+#[derive(Clone, Debug)]
+enum Ordered {
+    /// In memory.
+    Made(Vec<u32>),
+    /// In a file.
+    Kept(Mapped),
+}
+
+impl Ordered {
+    fn words(&self) -> &[u32] {
+        match self {
+            Ordered::Made(words) => words,
+            Ordered::Kept(words) => words.words(),
+        }
+    }
 }
 
 /// Rows that are multiplied: `count` of them, each `depth` values at `stride` from the one before. They may overlap.
@@ -134,7 +152,30 @@ impl Matrix {
             format,
             depth,
             columns,
-            words,
+            words: Ordered::Made(words),
+            scales,
+            surplus,
+        })
+    }
+
+    /// One whose words are in a file, in the order that another of this instruction set and format had; nothing where their number or that of
+    /// `scales` and `surplus` does not fit.
+    pub(crate) fn kept(
+        isa: Isa,
+        format: Format,
+        [depth, columns]: [usize; 2],
+        words: Mapped,
+        (scales, surplus): (Vec<f32>, Vec<i32>),
+    ) -> Option<Matrix> {
+        let each = if format == Format::Int8 { columns } else { 0 };
+        let fits = words.words().len() == size(isa, format, depth, columns)
+            && [scales.len(), surplus.len()] == [each; 2];
+        fits.then_some(Matrix {
+            isa,
+            format,
+            depth,
+            columns,
+            words: Ordered::Kept(words),
             scales,
             surplus,
         })
@@ -147,7 +188,7 @@ impl Matrix {
             format: self.format,
             depth: self.depth,
             columns: self.columns,
-            words: &self.words,
+            words: self.words.words(),
             scales: &self.scales,
             surplus: &self.surplus,
         }
@@ -167,8 +208,9 @@ impl Matrix {
     pub fn column(&self, column: usize, out: &mut [f32]) {
         let (width, per_word) = (self.isa.panel(), self.format.per_word());
         let begin = column / width * width * self.depth.div_ceil(per_word) + column % width;
+        let words = self.words.words();
         for (row, out) in out.iter_mut().enumerate().take(self.depth) {
-            let word = self.words[begin + row / per_word * width];
+            let word = words[begin + row / per_word * width];
             let bytes = word.to_le_bytes();
             *out = match self.format {
                 Format::F32 => f32::from_bits(word),

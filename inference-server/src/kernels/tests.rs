@@ -256,8 +256,8 @@ proptest! {
             };
             close(&run(&feed_forward, rows * width), &fed, 1e-3)?;
             let convolution = Convolution {
-                matrix: Matrix::new(isa, Format::F32, 3 * width, inner, |i, j| kernel[i * inner + j]),
-                bias: bias.clone(),
+                matrix: Arc::new(Matrix::new(isa, Format::F32, 3 * width, inner, |i, j| kernel[i * inner + j])),
+                bias: Some(bias.clone()),
                 stride,
                 plus: Some(more.clone()),
             };

@@ -6,7 +6,8 @@
 use std::sync::LazyLock;
 
 /// How numbers are kept for a product.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Format {
     /// Single precision.
     F32,

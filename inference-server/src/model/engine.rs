@@ -11,8 +11,9 @@ use super::{
     Config, Device, Exported, Graphs, ModelError, Precision, Turns, Whisper,
     device::{self, Gpu, Place},
     graph::last_words,
+    parts::{self, Parts},
+    prepacked::Prepacked,
     proto::{self, Part},
-    whisper::Sources,
 };
 use crate::kernels::{operators::Machine, tile::Format};
 
@@ -37,6 +38,8 @@ pub(super) struct Loaded {
     pub(super) engine: Engine,
     pub(super) name: &'static str,
     pub(super) precision: Precision,
+    /// Whether the weights were in order already.
+    pub(super) prepacked: bool,
 }
 
 /// Loads what was asked for; with `auto`, what can be.
@@ -44,6 +47,7 @@ pub(super) fn load(
     graphs: &Graphs,
     config: &Config,
     wanted: Wanted,
+    prepacked: Option<&Prepacked>,
     look: impl FnOnce() -> Gpu,
 ) -> Result<Loaded, ModelError> {
     let place = device::decide(wanted.device, graphs.dtype, look).map_err(ModelError::Device)?;
@@ -58,7 +62,7 @@ pub(super) fn load(
     if let Some(why) = why {
         tracing::warn!(why, "the model is computed on the CPU");
     }
-    on_cpu(graphs, config, wanted)
+    on_cpu(graphs, config, wanted, prepacked)
 }
 
 impl Wanted {
@@ -72,6 +76,7 @@ impl Wanted {
             engine,
             name,
             precision,
+            prepacked: false,
         }
     }
 }
@@ -100,11 +105,31 @@ fn on_gpu(
 }
 
 /// On our own kernels, or else by tract.
-fn on_cpu(graphs: &Graphs, config: &Config, wanted: Wanted) -> Result<Loaded, ModelError> {
+fn on_cpu(
+    graphs: &Graphs,
+    config: &Config,
+    wanted: Wanted,
+    prepacked: Option<&Prepacked>,
+) -> Result<Loaded, ModelError> {
     let machine = Machine::new(wanted.threads);
     let format = wanted.precision.format(machine.isa);
-    match own(graphs, config, machine, format)? {
-        Ok(whisper) => Ok(wanted.loaded(Engine::Own(Turns::new(whisper)), "own", format)),
+    let build = |parts: &Parts<'_>| Whisper::build(parts, config, machine.clone(), format);
+    let loaded = |whisper| wanted.loaded(Engine::Own(Turns::new(whisper)), "own", format);
+    match prepacked.map(|prepacked| build(&Parts::Prepacked(prepacked))) {
+        Some(Ok(whisper)) => {
+            return Ok(Loaded {
+                prepacked: true,
+                ..loaded(whisper)
+            });
+        }
+        Some(Err(why)) => tracing::warn!(
+            why,
+            "the prepacked weights cannot be used; the graphs are read instead"
+        ),
+        None => {}
+    }
+    match read(graphs, |parts| build(&parts))? {
+        Ok(whisper) => Ok(loaded(whisper)),
         Err(why) => {
             tracing::info!(why, "the model's graphs are run as they were exported");
             let exported = Exported::load(graphs, config, &DefaultRuntime, wanted.threads)?;
@@ -113,13 +138,26 @@ fn on_cpu(graphs: &Graphs, config: &Config, wanted: Wanted) -> Result<Loaded, Mo
     }
 }
 
-/// The files' weights on our own kernels, or why that cannot be.
-fn own(
+/// The parts of a Whisper in order, or why our own kernels do not run it.
+pub(super) fn parts(
     graphs: &Graphs,
     config: &Config,
-    machine: Machine,
-    format: Format,
-) -> Result<Result<Whisper, String>, ModelError> {
+    precision: Precision,
+) -> Result<Result<Vec<(String, parts::Part)>, String>, ModelError> {
+    let machine = Machine::new(1);
+    let format = precision.format(machine.isa);
+    read(graphs, |parts| {
+        let parts = parts.noted();
+        Whisper::build(&parts, config, machine, format)?;
+        Ok(parts.made())
+    })
+}
+
+/// Does something with the weights of the graphs' files, if they are such as our own kernels want.
+fn read<T>(
+    graphs: &Graphs,
+    with: impl FnOnce(Parts<'_>) -> Result<T, String>,
+) -> Result<Result<T, String>, ModelError> {
     let onnx = tract_onnx::onnx();
     let read = |path: &Path, part| {
         let read = proto::read_without_values(&onnx, path, part);
@@ -127,10 +165,7 @@ fn own(
     };
     let [(first, part), _] = graphs.decoders.parts();
     let (encoder, decoder) = (read(&graphs.encoder, Part::Whole)?, read(first, part)?);
-    let Some(sources) = Sources::of(&encoder, &decoder, [&graphs.encoder, first]) else {
-        return Ok(Err("a file holds no graph".to_owned()));
-    };
-    Ok(Whisper::build(&sources, config, machine, format))
+    Ok(Parts::of([&encoder, &decoder], [&graphs.encoder, first]).and_then(with))
 }
 
 #[cfg(test)]
@@ -174,7 +209,7 @@ mod tests {
             precision,
             threads: 1,
         };
-        load(&files.graphs, &config, wanted, || gpu)
+        load(&files.graphs, &config, wanted, None, || gpu)
     }
 
     #[test]

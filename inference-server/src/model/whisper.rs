@@ -6,16 +6,15 @@
 
 use std::{
     iter,
-    path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tract_onnx::{pb::ModelProto, prelude::*};
+use tract_onnx::prelude::*;
 
 use super::{
     Config, Sizes,
-    proto::Left,
-    weights::{Map, Weights},
+    parts::{Half, Parts},
+    weights::Map,
 };
 use crate::{
     features::LogMel,
@@ -25,7 +24,7 @@ use crate::{
         layers::{Convolution, FeedForward, LayerNorm, Linear, Memorise, SelfAttention},
         matrix::Matrix,
         operators::{Kernel, Machine, Operator},
-        tile::Format,
+        tile::{Format, Isa},
         turn::{CachedAttention, CrossAttention, Hand, Memories, Pick, Turn},
     },
 };
@@ -68,52 +67,15 @@ pub(crate) struct Reply {
     pub(crate) attention: Vec<Vec<Vec<f32>>>,
 }
 
-/// The two protobufs that hold all weights, and where they are from.
-pub(super) struct Sources<'a> {
-    pub(super) encoder: Weights<'a>,
-    pub(super) decoder: Weights<'a>,
-}
-
-impl<'a> Sources<'a> {
-    pub(super) fn of(
-        (encoder, encoders): &'a (ModelProto, Left),
-        (decoder, decoders): &'a (ModelProto, Left),
-        paths: [&'a Path; 2],
-    ) -> Option<Self> {
-        Some(Sources {
-            encoder: Weights::of(encoder.graph.as_ref()?, encoders, paths[0]),
-            decoder: Weights::of(decoder.graph.as_ref()?, decoders, paths[1]),
-        })
-    }
-}
-
-/// Operators that a Whisper has not: the graph is another model's, or its weights are in 8 bits.
-const FOREIGN: [&str; 9] = [
-    "Tanh",
-    "Relu",
-    "Sigmoid",
-    "MatMulInteger",
-    "DynamicQuantizeLinear",
-    "DequantizeLinear",
-    "QLinearMatMul",
-    "ConvInteger",
-    "RotaryEmbedding",
-];
-
 impl Whisper {
     /// Builds both graphs; the heads that follow the speech can be watched. Fails with the reason where the weights are not where
     /// they are expected.
     pub(super) fn build(
-        sources: &Sources<'_>,
+        parts: &Parts<'_>,
         config: &Config,
         machine: Machine,
         format: Format,
     ) -> Result<Whisper, String> {
-        for weights in [&sources.encoder, &sources.decoder] {
-            if let Some(operator) = weights.any(&FOREIGN) {
-                return Err(format!("it has the operator {operator}"));
-            }
-        }
         let (hand, heads) = (Hand::default(), config.alignment_heads());
         let sizes = config.sizes.clone();
         let build = Build {
@@ -124,12 +86,11 @@ impl Whisper {
             hand: &hand,
         };
         // First, while nothing else is there: it takes the most memory.
-        let (output, tokens) = build.output(&sources.decoder)?;
-        let encoder = build.encoder(sources, config.features.mel_bins)?;
-        let decoder = build.decoder(&sources.decoder, &output)?;
-        let width = sizes.width;
-        let shape = [sizes.decoder_positions, width];
-        let positions = sources.decoder.parameter("embed_positions.weight", &shape)?;
+        let (output, tokens) = build.output(parts.decoder())?;
+        let encoder = build.encoder(parts, config.features.mel_bins)?;
+        let decoder = build.decoder(parts.decoder(), &output)?;
+        let shape = [sizes.decoder_positions, sizes.width];
+        let positions = parts.decoder().parameter("embed_positions.weight", &shape)?;
         Ok(Whisper {
             encoder,
             decoder,
@@ -274,60 +235,62 @@ struct Build<'a> {
 
 impl Build<'_> {
     /// The map to the scores of tokens, and the tokens' own rows where they are not the same.
-    fn output(&self, weights: &Weights<'_>) -> Result<(Arc<Matrix>, Option<Vec<f32>>), String> {
+    fn output(&self, half: Half<'_>) -> Result<(Arc<Matrix>, Option<Vec<f32>>), String> {
         let (width, vocabulary) = (self.sizes.width, self.sizes.vocabulary);
         let (name, shape) = ("embed_tokens.weight", [vocabulary, width]);
-        if !weights.is_transposed("proj_out", name, shape)? {
-            let output = self.matrix(&weights.map("proj_out")?);
-            return Ok((Arc::new(output), Some(weights.parameter(name, &shape)?)));
-        }
-        let (isa, format) = (self.machine.isa, self.format);
-        let mut row = weights.each_row(name, shape)?;
-        let matrix = Matrix::by_columns(isa, format, width, vocabulary, |_, column| row(column))?;
-        Ok((Arc::new(matrix), None))
+        half.matrix("proj_out", |weights| {
+            if !weights.is_transposed("proj_out", name, shape)? {
+                let output = self.ordered(&weights.map("proj_out")?);
+                return Ok((output, Some(weights.parameter(name, &shape)?)));
+            }
+            let (isa, format) = (self.machine.isa, self.format);
+            let mut row = weights.each_row(name, shape)?;
+            let matrix = Matrix::by_columns(isa, format, width, vocabulary, |_, column| row(column))?;
+            Ok((matrix, None))
+        })
     }
 
-    fn encoder(&self, sources: &Sources<'_>, bins: usize) -> Result<Arc<TypedRunnableModel>, String> {
-        let (weights, sizes, width) = (&sources.encoder, self.sizes, self.sizes.width);
+    fn encoder(&self, parts: &Parts<'_>, bins: usize) -> Result<Arc<TypedRunnableModel>, String> {
+        let (half, sizes, width) = (parts.encoder(), self.sizes, self.sizes.width);
         let mut graph = TypedModel::default();
         let frames = graph.symbols.sym("F");
         let input = graph
             .add_source("input_features", f32::fact([frames.to_dim(), bins.to_dim()]))
             .map_err(said)?;
-        let mut x = self.convolution(&mut graph, weights, "conv1", (bins, 1), None, input)?;
-        let positions = weights.given("Add", &[sizes.encoder_positions, width])?;
-        x = self.convolution(&mut graph, weights, "conv2", (width, 2), Some(positions), x)?;
+        let mut x = self.convolution(&mut graph, half, "conv1", (bins, 1), None, input)?;
+        let shape = [sizes.encoder_positions, width];
+        let positions = half.numbers("embed_positions", |weights| weights.given("Add", &shape))?;
+        x = self.convolution(&mut graph, half, "conv2", (width, 2), Some(positions), x)?;
         let heads = self.split(sizes.encoder_heads)?;
         for layer in 0..sizes.encoder_layers {
-            let mixed = self.wire(&mut graph, self.mixed(weights, layer, heads)?, &[x])?;
+            let mixed = self.wire(&mut graph, self.mixed(half, layer, heads)?, &[x])?;
             let seen = self.wire(
                 &mut graph,
                 SelfAttention {
                     heads,
-                    format: self.attention_format(),
+                    format: beside(self.machine.isa, self.format),
                 },
                 &[mixed],
             )?;
-            let map = weights.map(&format!("layers.{layer}/self_attn/out_proj"))?;
-            x = self.wire(&mut graph, self.plain(&map), &[seen, x])?;
-            x = self.feed_forward(&mut graph, weights, layer, x)?;
+            let out = self.map(half, &format!("layers.{layer}/self_attn/out_proj"))?;
+            x = self.wire(&mut graph, out, &[seen, x])?;
+            x = self.feed_forward(&mut graph, half, layer, x)?;
         }
-        let states = self.wire(&mut graph, self.norm(weights, "layer_norm")?, &[x])?;
+        let states = self.wire(&mut graph, self.norm(half, "layer_norm")?, &[x])?;
         let mut outputs = vec![states];
         let heads = self.split(sizes.decoder_heads)?;
         for layer in 0..sizes.decoder_layers {
             let map = |name| {
-                sources
-                    .decoder
-                    .map(&format!("layers.{layer}/encoder_attn/{name}_proj"))
+                let module = format!("layers.{layer}/encoder_attn/{name}_proj");
+                self.map(parts.decoder(), &module)
             };
             let memorise = Memorise {
-                keys: self.plain(&map("k")?),
-                values: self.plain(&map("v")?),
+                keys: map("k")?,
+                values: map("v")?,
                 heads,
                 positions: sizes.encoder_positions,
                 isa: self.machine.isa,
-                format: self.attention_format(),
+                format: beside(self.machine.isa, self.format),
             };
             let operator = Operator::boxed(self.machine, memorise);
             let made = graph.wire_node(format!("memorise.{layer}"), operator, &[states]);
@@ -336,11 +299,7 @@ impl Build<'_> {
         finish(graph, &outputs)
     }
 
-    fn decoder(
-        &self,
-        weights: &Weights<'_>,
-        output: &Arc<Matrix>,
-    ) -> Result<Arc<TypedRunnableModel>, String> {
+    fn decoder(&self, half: Half<'_>, output: &Arc<Matrix>) -> Result<Arc<TypedRunnableModel>, String> {
         let (sizes, width) = (self.sizes, self.sizes.width);
         let mut graph = TypedModel::default();
         let (rows, wanted) = (graph.symbols.sym("R"), graph.symbols.sym("W"));
@@ -348,31 +307,33 @@ impl Build<'_> {
         let mut x = input.map_err(said)?;
         let heads = self.split(sizes.decoder_heads)?;
         for layer in 0..sizes.decoder_layers {
-            let mixed = self.wire(&mut graph, self.mixed(weights, layer, heads)?, &[x])?;
+            let mixed = self.wire(&mut graph, self.mixed(half, layer, heads)?, &[x])?;
             let attention = CachedAttention {
                 layer,
                 heads,
                 hand: self.hand.clone(),
             };
             let seen = self.wire(&mut graph, attention, &[mixed])?;
-            let map = |module: &str| weights.map(&format!("layers.{layer}/{module}_proj"));
-            x = self.wire(&mut graph, self.plain(&map("self_attn/out")?), &[seen, x])?;
+            let module = |name: &str| format!("layers.{layer}/{name}_proj");
+            let out = self.map(half, &module("self_attn/out"))?;
+            x = self.wire(&mut graph, out, &[seen, x])?;
             let query = Linear {
-                norm: Some(self.norm(weights, &format!("layers.{layer}/encoder_attn_layer_norm"))?),
-                ..self.plain(&scaled(map("encoder_attn/q")?, heads))
+                norm: Some(self.norm(half, &format!("layers.{layer}/encoder_attn_layer_norm"))?),
+                ..self.changed(half, &module("encoder_attn/q"), |map| scaled(map, heads))?
             };
             let query = self.wire(&mut graph, query, &[x])?;
             let of_layer = self.heads.iter().filter(|(at, _)| *at == layer);
             let attention = CrossAttention {
                 layer,
                 heads,
-                format: self.attention_format(),
+                format: beside(self.machine.isa, self.format),
                 watched: of_layer.map(|(_, head)| *head).collect(),
                 hand: self.hand.clone(),
             };
             let seen = self.wire(&mut graph, attention, &[query])?;
-            x = self.wire(&mut graph, self.plain(&map("encoder_attn/out")?), &[seen, x])?;
-            x = self.feed_forward(&mut graph, weights, layer, x)?;
+            let out = self.map(half, &module("encoder_attn/out"))?;
+            x = self.wire(&mut graph, out, &[seen, x])?;
+            x = self.feed_forward(&mut graph, half, layer, x)?;
         }
         let pick = Pick {
             width,
@@ -381,21 +342,12 @@ impl Build<'_> {
         };
         x = self.wire(&mut graph, pick, &[x])?;
         let output = Linear {
-            norm: Some(self.norm(weights, "decoder/layer_norm")?),
+            norm: Some(self.norm(half, "decoder/layer_norm")?),
             matrix: output.clone(),
             bias: None,
         };
         let scores = self.wire(&mut graph, output, &[x])?;
         finish(graph, &[scores])
-    }
-
-    /// Of attention and convolutions: what they multiply has more range than eight bits.
-    fn attention_format(&self) -> Format {
-        match self.format {
-            Format::Int8 if self.machine.isa.takes(Format::Bf16) => Format::Bf16,
-            Format::Int8 => Format::F32,
-            other => other,
-        }
     }
 
     fn split(&self, count: usize) -> Result<Heads, String> {
@@ -420,36 +372,47 @@ impl Build<'_> {
         Ok(wired.map_err(said)?[0])
     }
 
-    fn norm(&self, weights: &Weights<'_>, module: &str) -> Result<LayerNorm, String> {
+    fn norm(&self, half: Half<'_>, module: &str) -> Result<LayerNorm, String> {
         let (width, name) = (self.sizes.width, module.replace('/', "."));
+        let epsilon = half.numbers(&format!("{name}.epsilon"), |weights| {
+            Ok(vec![weights.epsilon(module)])
+        })?;
         Ok(LayerNorm {
-            weight: weights.parameter(&format!("{name}.weight"), &[width])?,
-            bias: weights.parameter(&format!("{name}.bias"), &[width])?,
-            epsilon: weights.epsilon(module),
+            weight: half.parameter(&format!("{name}.weight"), &[width])?,
+            bias: half.parameter(&format!("{name}.bias"), &[width])?,
+            epsilon: epsilon[0],
         })
     }
 
     fn convolution(
         &self,
         graph: &mut TypedModel,
-        weights: &Weights<'_>,
+        half: Half<'_>,
         name: &str,
         (channels, stride): (usize, usize),
         plus: Option<Vec<f32>>,
         x: OutletId,
     ) -> Result<OutletId, String> {
-        let width = self.sizes.width;
-        let kernel = weights.parameter(&format!("{name}.weight"), &[width, channels, 3])?;
-        let value = |row: usize, out: usize| kernel[(out * channels + row % channels) * 3 + row / channels];
-        let convolution = Convolution {
-            matrix: Matrix::new(
-                self.machine.isa,
-                self.attention_format(),
+        let (isa, width) = (self.machine.isa, self.sizes.width);
+        let (matrix, bias) = half.matrix(name, |weights| {
+            let kernel = weights.parameter(&format!("{name}.weight"), &[width, channels, 3])?;
+            let value =
+                |row: usize, out: usize| kernel[(out * channels + row % channels) * 3 + row / channels];
+            let matrix = Matrix::new(
+                isa,
+                beside(self.machine.isa, self.format),
                 3 * channels,
                 width,
                 value,
-            ),
-            bias: weights.parameter(&format!("{name}.bias"), &[width])?,
+            );
+            Ok((
+                matrix,
+                Some(weights.parameter(&format!("{name}.bias"), &[width])?),
+            ))
+        })?;
+        let convolution = Convolution {
+            matrix,
+            bias,
             stride,
             plus,
         };
@@ -459,59 +422,82 @@ impl Build<'_> {
     fn feed_forward(
         &self,
         graph: &mut TypedModel,
-        weights: &Weights<'_>,
+        half: Half<'_>,
         layer: usize,
         x: OutletId,
     ) -> Result<OutletId, String> {
         let feed_forward = FeedForward {
-            norm: self.norm(weights, &format!("layers.{layer}/final_layer_norm"))?,
-            wide: self.plain(&weights.map(&format!("layers.{layer}/fc1"))?),
-            narrow: self.plain(&weights.map(&format!("layers.{layer}/fc2"))?),
+            norm: self.norm(half, &format!("layers.{layer}/final_layer_norm"))?,
+            wide: self.map(half, &format!("layers.{layer}/fc1"))?,
+            narrow: self.map(half, &format!("layers.{layer}/fc2"))?,
         };
         self.wire(graph, feed_forward, &[x])
     }
 
     /// Queries, keys and values of a layer's attention to itself as one map of the rows, normalised.
-    fn mixed(&self, weights: &Weights<'_>, layer: usize, heads: Heads) -> Result<Linear, String> {
-        let map = |name: &str| weights.map(&format!("layers.{layer}/self_attn/{name}_proj"));
-        let maps = [scaled(map("q")?, heads), map("k")?, map("v")?];
-        let width = self.sizes.width;
-        for map in &maps {
-            if map.weight.shape != [width, width] {
-                return Err(format!("attention of shape {:?}", map.weight.shape));
+    fn mixed(&self, half: Half<'_>, layer: usize, heads: Heads) -> Result<Linear, String> {
+        let (isa, width) = (self.machine.isa, self.sizes.width);
+        let (matrix, bias) = half.matrix(&format!("layers.{layer}.self_attn"), |weights| {
+            let map = |name: &str| weights.map(&format!("layers.{layer}/self_attn/{name}_proj"));
+            let maps = [scaled(map("q")?, heads), map("k")?, map("v")?];
+            for map in &maps {
+                if map.weight.shape != [width, width] {
+                    return Err(format!("attention of shape {:?}", map.weight.shape));
+                }
             }
-        }
-        let value =
-            |row: usize, column: usize| maps[column / width].weight.values[row * width + column % width];
-        let bias = maps
-            .iter()
-            .flat_map(|map| map.bias.clone().unwrap_or_else(|| vec![0.0; width]));
+            let value =
+                |row: usize, column: usize| maps[column / width].weight.values[row * width + column % width];
+            let matrix = Matrix::new(isa, self.format, width, 3 * width, value);
+            let bias = maps
+                .iter()
+                .flat_map(|map| map.bias.clone().unwrap_or_else(|| vec![0.0; width]));
+            Ok((matrix, Some(bias.collect())))
+        })?;
+        let norm = self.norm(half, &format!("layers.{layer}/self_attn_layer_norm"))?;
         Ok(Linear {
-            norm: Some(self.norm(weights, &format!("layers.{layer}/self_attn_layer_norm"))?),
-            matrix: Arc::new(Matrix::new(
-                self.machine.isa,
-                self.format,
-                width,
-                3 * width,
-                value,
-            )),
-            bias: Some(bias.collect()),
+            norm: Some(norm),
+            matrix,
+            bias,
         })
     }
 
-    fn plain(&self, map: &Map) -> Linear {
-        Linear {
-            norm: None,
-            matrix: Arc::new(self.matrix(map)),
-            bias: map.bias.clone(),
-        }
+    /// The linear map of a module.
+    fn map(&self, half: Half<'_>, module: &str) -> Result<Linear, String> {
+        self.changed(half, module, |map| map)
     }
 
-    fn matrix(&self, map: &Map) -> Matrix {
+    /// The same after a change.
+    fn changed(
+        &self,
+        half: Half<'_>,
+        module: &str,
+        change: impl FnOnce(Map) -> Map,
+    ) -> Result<Linear, String> {
+        let (matrix, bias) = half.matrix(&module.replace('/', "."), |weights| {
+            let map = change(weights.map(module)?);
+            Ok((self.ordered(&map), map.bias))
+        })?;
+        Ok(Linear {
+            norm: None,
+            matrix,
+            bias,
+        })
+    }
+
+    fn ordered(&self, map: &Map) -> Matrix {
         let (depth, columns) = (map.weight.shape[0], map.weight.shape[1]);
         Matrix::new(self.machine.isa, self.format, depth, columns, |row, column| {
             map.weight.values[row * columns + column]
         })
+    }
+}
+
+/// The format of attention and convolutions beside that of linear maps: what they multiply has more range than eight bits.
+pub(super) fn beside(isa: Isa, format: Format) -> Format {
+    match format {
+        Format::Int8 if isa.takes(Format::Bf16) => Format::Bf16,
+        Format::Int8 => Format::F32,
+        other => other,
     }
 }
 

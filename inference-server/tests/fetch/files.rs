@@ -105,6 +105,7 @@ impl Volume {
             to: Some(self.to()),
             keep: Vec::new(),
             digest: None,
+            prepack: None,
             report: None,
             format: ModelFormat::Whisper,
             patience: impatient(),

@@ -42,7 +42,7 @@ fn job(plan: &JobPlan) -> Option<Job> {
         mount: &plan.mount,
         image: &plan.image,
         placement: &plan.placement,
-        container: plan.mount.fetch_container(&plan.image, fetch_resources()),
+        container: plan.mount.fetch_container(&plan.image, fetch_resources(), None),
     });
     let name = |hash: &str| {
         let done = plan.done_as.clone();

@@ -8,6 +8,7 @@
 
 use std::collections::BTreeMap;
 
+use crds::model::ModelFormat;
 use crds::placement::{Gpu, TopologySpread};
 use k8s_openapi::DeepMerge;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec};
@@ -113,13 +114,21 @@ fn pod(plan: &WorkloadPlan) -> PodSpec {
         image_pull_secrets: plan.image.secrets(),
         security_context: Some(pod_security()),
         termination_grace_period_seconds: Some(grace_seconds(plan)),
-        init_containers: Some(vec![
-            plan.model.fetch_container(&plan.image, plan.resources.clone()),
-        ]),
+        init_containers: Some(vec![plan.model.fetch_container(
+            &plan.image,
+            plan.resources.clone(),
+            prepack(plan),
+        )]),
         containers: vec![server(plan)],
         volumes: Some([plan.model.volumes(uploads(plan)), plan.endpoint.volumes()].concat()),
         ..Default::default()
     }
+}
+
+/// The precision for which the weights are put in order beside a Whisper, so that the next server on this kind of machine reads no graph.
+fn prepack(plan: &WorkloadPlan) -> Option<&'static str> {
+    let on_processors = plan.model.format == ModelFormat::Whisper && plan.gpu.is_none();
+    on_processors.then(|| plan.server.precision.unwrap_or("auto"))
 }
 
 /// Pods of the same template are spread: those of an older one are about to go.

@@ -4,7 +4,7 @@
 
 use crds::model::ImageSource;
 use k8s_openapi::api::core::v1::{
-    Affinity, Capabilities, Container, ContainerPort, EmptyDirVolumeSource, ImageVolumeSource,
+    Affinity, Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, ImageVolumeSource,
     LocalObjectReference, PersistentVolumeClaimVolumeSource, PodAffinity, PodAffinityTerm,
     PodSecurityContext, ResourceRequirements, SeccompProfile, SecurityContext, Volume, VolumeMount,
 };
@@ -101,24 +101,34 @@ impl ModelMount {
         }
     }
 
-    /// The container that puts the model in place and verifies it. What it found, or what is wrong, is in the report.
-    pub fn fetch_container(&self, image: &Image, resources: ResourceRequirements) -> Container {
+    /// The container that puts the model in place and verifies it. What it found, or what is wrong, is in the report. On a volume of ours it
+    /// also puts the weights in order for a server of the precision `prepack`, where one is given.
+    pub fn fetch_container(
+        &self,
+        image: &Image,
+        resources: ResourceRequirements,
+        prepack: Option<&str>,
+    ) -> Container {
         let mut mount = self.read_only_mount();
-        let mut env = None;
-        match &self.contents {
-            Contents::Bundled(_) => mount.read_only = None,
-            Contents::Remote(remote) => {
-                mount.read_only = None;
-                env = remote.environment();
-            }
-            Contents::Folder(_) | Contents::Image(_) => {}
+        let mut env = Vec::new();
+        if let Contents::Bundled(_) | Contents::Remote(_) = &self.contents {
+            mount.read_only = None;
+            // No flag: an older image, which somebody named, does without.
+            env.extend(prepack.map(|precision| EnvVar {
+                name: "PARLANCE_PREPACK".into(),
+                value: Some(precision.into()),
+                ..Default::default()
+            }));
+        }
+        if let Contents::Remote(remote) = &self.contents {
+            env.extend(remote.environment());
         }
         Container {
             name: MODEL_CONTAINER.into(),
             image: Some(image.reference.clone()),
             image_pull_policy: image.pull_policy.clone(),
             args: Some(self.fetch_arguments()),
-            env,
+            env: (!env.is_empty()).then_some(env),
             resources: Some(resources),
             security_context: Some(container_security()),
             termination_message_path: Some(REPORT.into()),

@@ -38,7 +38,7 @@ impl Remote {
     }
 
     /// The variables as a container takes them; absent when there are none.
-    pub fn environment(&self) -> Option<Vec<EnvVar>> {
+    pub fn environment(&self) -> Vec<EnvVar> {
         let variable = |variable: &SecretVariable| EnvVar {
             name: variable.name.into(),
             value_from: Some(EnvVarSource {
@@ -51,7 +51,7 @@ impl Remote {
             }),
             ..Default::default()
         };
-        (!self.secrets.is_empty()).then(|| self.secrets.iter().map(variable).collect())
+        self.secrets.iter().map(variable).collect()
     }
 }
 
@@ -144,7 +144,7 @@ mod tests {
             plain.flags,
             ["--hugging-face=onnx-community/whisper-base", "--revision=main"]
         );
-        assert_eq!(plain.environment(), None);
+        assert_eq!(plain.environment(), []);
         let whole = remote(json!({"huggingFace": {
             "repo": "me/tiny", "revision": "v1", "variant": "q8", "endpoint": "https://mirror/hub",
             "tokenSecretRef": {"name": "hub"},

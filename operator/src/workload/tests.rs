@@ -118,6 +118,7 @@ fn the_deployment_in_full() {
                         "name": "model",
                         "image": "server:1",
                         "args": ["fetch", "--bundled=whisper-nano-digits", "--to=/cache/model", "--report=/dev/termination-log"],
+                        "env": [{"name": "PARLANCE_PREPACK", "value": "auto"}],
                         "resources": amounts,
                         "securityContext": security,
                         "terminationMessagePath": "/dev/termination-log",
@@ -298,7 +299,10 @@ fn a_model_from_elsewhere_is_downloaded_to_the_cache_with_what_secrets_hold() {
     );
     assert_eq!(
         fetch["env"],
-        json!([{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hub", "key": "read"}}}])
+        json!([
+            {"name": "PARLANCE_PREPACK", "value": "auto"},
+            {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hub", "key": "read"}}},
+        ])
     );
     assert_eq!(
         fetch["volumeMounts"][0],
@@ -306,6 +310,28 @@ fn a_model_from_elsewhere_is_downloaded_to_the_cache_with_what_secrets_hold() {
     );
     assert_eq!(pod["containers"][0]["args"][1], "--model=/cache/model");
     assert_eq!(pod["containers"][0].get("env"), None, "the server needs no token");
+}
+
+#[test]
+fn weights_are_put_in_order_for_the_precision_that_is_served_and_for_nobody_else() {
+    let prepacked = |plan: &WorkloadPlan| {
+        let pod = json(deployment::deployment(plan))["spec"]["template"]["spec"].clone();
+        let env = pod["initContainers"][0].get("env").cloned();
+        env.map(|env| env[0]["value"].clone())
+    };
+    let mut on_processors = plan(json!({"precision": "int8"}));
+    assert_eq!(prepacked(&on_processors), Some(json!("int8")));
+    on_processors.model.format = ModelFormat::Onnx;
+    assert_eq!(prepacked(&on_processors), None, "other graphs run as they are");
+    let on_a_gpu = plan(json!({"gpu": {}}));
+    assert_eq!(prepacked(&on_a_gpu), None, "a GPU has its own order");
+    let mut elsewhere = plan(json!({}));
+    elsewhere.model.contents = Contents::Folder("whisper".into());
+    assert_eq!(
+        prepacked(&elsewhere),
+        None,
+        "a volume of someone else's is only read"
+    );
 }
 
 #[test]

@@ -1,0 +1,171 @@
+//! Weights in the order of our kernels, in a hidden file beside the model: a start that finds it reads no graph and puts nothing in
+//! order, and the processes of a machine share its memory.
+//!
+//! The file is in the format of safetensors, with the BLAKE3 hash of everything before it at its end. It is used only where the same
+//! sources made it, for the same kind of processor, of files that have the same names, sizes and times of change as those beside it,
+//! and where it is whole.
+
+mod prepacking;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use safetensors::{SafeTensors, tensor::Metadata};
+use serde::{Deserialize, Serialize};
+
+pub use prepacking::{PrepackError, Prepacking};
+
+use super::{Dtype, Precision, whisper::beside};
+use crate::{
+    digest::{self, Digest, Seen},
+    kernels::{
+        matrix::Matrix,
+        tile::{Format, Isa},
+    },
+    memory::Mapped,
+};
+
+/// What the order follows from: a file that other sources made is not used.
+const SOURCES: [&str; 7] = [
+    include_str!("prepacked.rs"),
+    include_str!("prepacked/prepacking.rs"),
+    include_str!("parts.rs"),
+    include_str!("whisper.rs"),
+    include_str!("weights.rs"),
+    include_str!("../kernels/matrix.rs"),
+    include_str!("../kernels/tile.rs"),
+];
+
+/// Under which a file says what it was made of.
+const ABOUT: &str = "about";
+
+/// What a file was made of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct About {
+    /// The hash of [`SOURCES`].
+    sources: String,
+    /// The model's files, as they were.
+    files: Vec<Seen>,
+    /// Their digest.
+    digest: Digest,
+}
+
+/// A matrix without its values.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Shape {
+    format: Format,
+    depth: usize,
+    columns: usize,
+}
+
+/// Weights in order, mapped into memory.
+pub(super) struct Prepacked {
+    about: About,
+    metadata: Metadata,
+    /// What the metadata's offsets count from.
+    values: Mapped,
+}
+
+/// Where the file of a model in a directory is, for this machine.
+fn path(dir: &Path, dtype: Dtype, precision: Precision) -> PathBuf {
+    let isa = Isa::best();
+    let format = precision.format(isa);
+    let name = format!(".prepacked-{dtype}-{format:?}-{:?}-{isa:?}", beside(isa, format));
+    dir.join(name.to_lowercase())
+}
+
+impl Prepacked {
+    /// The weights of a model in a directory, if there are such that can be used; why they cannot is logged.
+    pub(super) fn find(dir: &Path, dtype: Dtype, precision: Precision) -> Option<Prepacked> {
+        let path = path(dir, dtype, precision);
+        match Self::open(dir, &path) {
+            Ok(found) => found,
+            Err(why) => {
+                let path = path.display();
+                tracing::warn!(%path, why, "the prepacked weights cannot be used; the graphs are read instead");
+                None
+            }
+        }
+    }
+
+    fn open(dir: &Path, path: &Path) -> Result<Option<Prepacked>, String> {
+        let file = match Mapped::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.to_string()),
+        };
+        let damaged = || "the file is damaged".to_owned();
+        let (content, hash) = file.bytes().split_last_chunk().ok_or_else(damaged)?;
+        let (header, metadata) = SafeTensors::read_metadata(content).map_err(|_| damaged())?;
+        let about = text(&metadata, ABOUT).and_then(|text| serde_json::from_str(text).ok());
+        let about: About = about.ok_or_else(damaged)?;
+        if about.sources != sources() {
+            return Err("another version of this program made them".to_owned());
+        }
+        if about.files != digest::seen(dir).map_err(|error| error.to_string())? {
+            return Err("the model's files have changed since they were made".to_owned());
+        }
+        let found = digest::blake3(content).map_err(|error| error.to_string())?;
+        if found.as_bytes() != hash {
+            return Err(damaged());
+        }
+        let values = file.part(size_of::<u64>() + header..content.len());
+        Ok(Some(Prepacked {
+            about,
+            metadata,
+            values: values.ok_or_else(damaged)?,
+        }))
+    }
+
+    /// The digest of the model that they were made of.
+    pub(super) fn digest(&self) -> &Digest {
+        &self.about.digest
+    }
+
+    /// A matrix.
+    pub(super) fn matrix(&self, name: &str) -> Result<Matrix, String> {
+        let isa = Isa::best();
+        let shape = text(&self.metadata, name).and_then(|text| serde_json::from_str(text).ok());
+        let matrix = shape.and_then(|shape: Shape| {
+            let words = self.part(&format!("{name}.words"))?;
+            let each = |what: &str| self.part(&format!("{name}.{what}"));
+            let scales =
+                each("scales").map(|part| part.words().iter().copied().map(f32::from_bits).collect());
+            let surplus =
+                each("surplus").map(|part| part.words().iter().map(|&word| word.cast_signed()).collect());
+            let beside = (scales.unwrap_or_default(), surplus.unwrap_or_default());
+            let takes = isa.takes(shape.format);
+            takes.then(|| Matrix::kept(isa, shape.format, [shape.depth, shape.columns], words, beside))?
+        });
+        matrix.ok_or_else(|| format!("they have no matrix {name}"))
+    }
+
+    /// Numbers, if there are such.
+    pub(super) fn numbers(&self, name: &str) -> Option<Vec<f32>> {
+        let part = self.part(name)?;
+        Some(part.words().iter().copied().map(f32::from_bits).collect())
+    }
+
+    fn part(&self, name: &str) -> Option<Mapped> {
+        let (begin, end) = self.metadata.info(name)?.data_offsets;
+        self.values.part(begin..end)
+    }
+}
+
+fn text<'m>(metadata: &'m Metadata, name: &str) -> Option<&'m String> {
+    metadata.metadata().as_ref()?.get(name)
+}
+
+/// The hash of what the order follows from.
+fn sources() -> String {
+    let mut hash = blake3::Hasher::new();
+    for source in SOURCES {
+        hash.update(source.as_bytes());
+    }
+    hash.finalize().to_string()
+}
+
+#[cfg(test)]
+mod tests;
