@@ -1,6 +1,6 @@
 """Measures our server and its peers on one model, turn by turn, and adds the figures to a file.
 
-    python compare.py SERVER MODELS RESULTS --size tiny --threads 1 --rounds 5 [--long] [--engines NAME ...]
+    python compare.py SERVER MODELS RESULTS --size tiny --threads 1 --rounds 5 [--long] [--engines NAME ...] [--only THING ...]
 
 In: `parlance-server`, the folder that `models.py` filled (one folder a size). Out: RESULTS, JSON: for each size and number of threads, each
 thing measured, and each engine, the milliseconds of all rounds; memory in MiB; what this machine does at most.
@@ -121,11 +121,16 @@ def main():
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--long", action="store_true", help="ten minutes, and many clients, instead of single windows")
     p.add_argument("--engines", nargs="*", default=[*OURS, *PEERS])
+    p.add_argument("--only", nargs="*", help="these alone again, such as encoder 'step 10 1' (a window is encoded before steps); whatever else was measured stays")
     a = p.parse_args()
     results = json.loads(a.results.read_text()) if a.results.exists() else {}
     results.setdefault("machine", {})[str(a.threads)] = machine(a)
     figures = results.setdefault(a.size, {}).setdefault(str(a.threads), {})
-    if a.long:
+    if a.only:
+        for thing in a.only:
+            figures.pop(thing, None)
+        turns(a.only, a.engines, a, figures)
+    elif a.long:
         for what, workers in ((LONG[:1], 1), (LONG[1:], a.threads)):
             for thing in what:
                 figures.pop(thing, None)

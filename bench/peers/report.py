@@ -63,7 +63,7 @@ def floors(size, peaks):
 
 
 def table(size, threads, figures, peaks):
-    peers = [name for name in next(iter(figures.values())) if name not in OURS]
+    peers = [name for name in max(figures.values(), key=len) if name not in OURS]
     lines = [f"### {size}, {threads} thread{'s' if threads != '1' else ''}", ""]
     lines.append("| | " + " | ".join([*OURS, *peers]) + " | fastest peer / ours | at least | aim |")
     lines.append("|---" * (len(OURS) + len(peers) + 4) + "|")
@@ -109,7 +109,7 @@ def chart(results, path):
     for axis, count in zip(axes[:, 0], threads):
         figures = results[size][count]
         things = [(thing, title) for thing, title, *_ in ROWS if thing in figures and thing in ("encoder", "step 10 1", "step 200 5", "transcribe 30 60", "transcribe 600 60", "clients 16 30 60", "ready", "memory")]  # fmt: skip
-        engines = list(next(iter(figures.values())))
+        engines = list(max(figures.values(), key=len))
         for i, engine in enumerate(engines):
             heights = []
             for thing, _ in things:
