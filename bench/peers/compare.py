@@ -89,6 +89,8 @@ def alone(name, a, figures):
 
 
 def turns(what, engines, a, figures, workers=1):
+    for thing in what:
+        figures.pop(thing, None)
     running = {name: Worker(command(name, a, workers)) for name in engines}
     for round in range(a.rounds + 1):
         for thing in what:
@@ -127,16 +129,12 @@ def main():
     results.setdefault("machine", {})[str(a.threads)] = machine(a)
     figures = results.setdefault(a.size, {}).setdefault(str(a.threads), {})
     if a.only:
-        for thing in a.only:
-            figures.pop(thing, None)
         turns(a.only, a.engines, a, figures)
     elif a.long:
         for what, workers in ((LONG[:1], 1), (LONG[1:], a.threads)):
-            for thing in what:
-                figures.pop(thing, None)
             turns(what, a.engines, a, figures, workers)
     else:
-        for thing in (*SHORT, "first", "ready", "memory"):
+        for thing in ("first", "ready", "memory"):
             figures.pop(thing, None)
         for name in a.engines:
             alone(name, a, figures)

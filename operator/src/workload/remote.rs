@@ -37,7 +37,7 @@ impl Remote {
         hub.or_else(links).or_else(bucket)
     }
 
-    /// The variables as a container takes them; absent when there are none.
+    /// The variables as a container takes them.
     pub fn environment(&self) -> Vec<EnvVar> {
         let variable = |variable: &SecretVariable| EnvVar {
             name: variable.name.into(),
