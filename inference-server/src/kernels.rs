@@ -9,6 +9,7 @@ pub mod attention;
 pub mod cache;
 mod finish;
 pub mod functions;
+pub mod key_values;
 pub mod layers;
 pub mod matrix;
 pub mod operators;

@@ -74,11 +74,11 @@ fn fewer_bits_say_the_same_words_with_nearly_the_same_scores() {
             let tokens = [prompt.tokens(), &theirs.segments[0].tokens].concat();
             let (ours, theirs) = (scores(&rough, &pcm, &tokens), scores(&exact, &pcm, &tokens));
             assert_ne!(ours, theirs, "{precision} was not used");
-            // A model 128 wide has more to lose than the official ones, whose bound is 0.999 (`make fidelity`).
+            // A model 128 wide has more to lose than the official ones, whose bound is 0.999 (docs/performance.md).
             for (ours, theirs) in ours.iter().zip(&theirs) {
                 let cosine = cosine(ours, theirs);
                 assert!(
-                    cosine > 0.99,
+                    cosine > 0.996,
                     "{name} in {precision}: the cosine of the scores is {cosine}"
                 );
             }

@@ -8,8 +8,9 @@ use std::borrow::Cow;
 
 use super::{
     finish::Finish,
-    functions::{pairs, powers, softmax},
-    matrix::{Panels, Rows, Words, bits, bits_mut, size},
+    functions::{powers, softmax},
+    key_values::{Memory, order_keys, order_values, sizes},
+    matrix::{Rows, Words, bits, bits_mut},
     pool::Pool,
     powers::rounded_powers,
     scratch::with_scratch,
@@ -36,119 +37,7 @@ impl Heads {
     }
 }
 
-/// Keys and values of all heads over some positions, in the order in which products read them.
-#[derive(Clone, Copy, Debug)]
-pub struct Memory<'a> {
-    isa: Isa,
-    format: Format,
-    heads: Heads,
-    positions: usize,
-    keys: &'a [u32],
-    values: &'a [u32],
-}
-
-/// Words that the keys, and the values, of so many positions take.
-pub fn sizes(isa: Isa, format: Format, heads: Heads, positions: usize) -> (usize, usize) {
-    let keys = heads.count * size(isa, format, heads.width, positions);
-    let values = heads.count * size(isa, format, positions, heads.width);
-    (keys, values)
-}
-
-/// Puts keys in order: `rows` has one row a position, the heads side by side. All of `out` is written.
-pub fn order_keys(isa: Isa, format: Format, pool: &Pool, heads: Heads, rows: Rows<'_>, out: &mut [f32]) {
-    let (each, width) = (size(isa, format, heads.width, rows.count), isa.panel());
-    let depth = heads.width.div_ceil(format.per_word());
-    let shared = Shared::new(bits_mut(out));
-    pool.each(heads.count, true, |head| {
-        // Sound: each head has a part of its own.
-        let out = unsafe { shared.part(head * each, each) };
-        for (panel, out) in out.chunks_mut(width * depth).enumerate() {
-            let (first, count) = (panel * width, width.min(rows.count - panel * width));
-            let keys = Rows {
-                values: &rows.values[first * rows.stride + head * heads.width..],
-                count,
-                ..rows
-            };
-            let keys = keys.words(isa, format, heads.width);
-            for (i, out) in out.chunks_mut(width).enumerate() {
-                let words = keys.words[i..].iter().step_by(keys.stride);
-                out[..count]
-                    .iter_mut()
-                    .zip(words)
-                    .for_each(|(out, &word)| *out = word);
-                out[count..].fill(0);
-            }
-        }
-    });
-}
-
-/// Puts values in order: `rows` has one row a position, the heads side by side. All of `out` is written.
-pub fn order_values(isa: Isa, format: Format, pool: &Pool, heads: Heads, rows: Rows<'_>, out: &mut [f32]) {
-    let (each, width) = (size(isa, format, rows.count, heads.width), isa.panel());
-    let (depth, per_word) = (rows.count.div_ceil(format.per_word()), format.per_word());
-    let shared = Shared::new(bits_mut(out));
-    let zeros = vec![0.0; heads.width];
-    pool.each(heads.count, true, |head| {
-        // Sound: each head has a part of its own.
-        let out = unsafe { shared.part(head * each, each) };
-        let row = |position: usize| match position {
-            position if position < rows.count => {
-                &rows.values[position * rows.stride + head * heads.width..][..heads.width]
-            }
-            _ => &zeros,
-        };
-        for i in 0..depth {
-            let (one, other) = (row(i * per_word), row(i * per_word + 1));
-            let columns = one.chunks(width).zip(other.chunks(width));
-            for (panel, (one, other)) in columns.enumerate() {
-                let out = &mut out[(panel * depth + i) * width..][..width];
-                match format {
-                    Format::Bf16 => pairs(isa, one, other, out),
-                    _ => out[..one.len()].copy_from_slice(bits(one)),
-                }
-                out[one.len()..].fill(0);
-            }
-        }
-    });
-}
-
-impl<'a> Memory<'a> {
-    /// Keys and values that [`order_keys`] and [`order_values`] made.
-    pub fn of(
-        isa: Isa,
-        format: Format,
-        heads: Heads,
-        positions: usize,
-        keys: &'a [f32],
-        values: &'a [f32],
-    ) -> Self {
-        assert_eq!(
-            (keys.len(), values.len()),
-            sizes(isa, format, heads, positions),
-            "keys and values of {positions}"
-        );
-        Memory {
-            isa,
-            format,
-            heads,
-            positions,
-            keys: bits(keys),
-            values: bits(values),
-        }
-    }
-
-    fn keys(&self, head: usize) -> Panels<'a> {
-        let each = size(self.isa, self.format, self.heads.width, self.positions);
-        let words = &self.keys[head * each..(head + 1) * each];
-        Panels::of(self.isa, self.format, self.heads.width, self.positions, words)
-    }
-
-    fn values(&self, head: usize) -> Panels<'a> {
-        let each = size(self.isa, self.format, self.positions, self.heads.width);
-        let words = &self.values[head * each..(head + 1) * each];
-        Panels::of(self.isa, self.format, self.positions, self.heads.width, words)
-    }
-
+impl Memory<'_> {
     /// What one head of some rows sees: `rows` are its queries; the result goes to rows of `out` at `at`, `at + stride`, ...
     /// `seen` is told of each row, and how to get its weights, one a position.
     ///
@@ -164,13 +53,13 @@ impl<'a> Memory<'a> {
     ) {
         let each = self.positions.div_ceil(self.format.per_word());
         let most = ROWS.min(rows.count);
-        // In single precision the powers take the place of the scores.
-        let rounded = if self.format == Format::F32 { 0 } else { each };
+        // Powers that are not rounded to bf16 at once take the place of the scores.
+        let rounded = if self.format == Format::Bf16 { each } else { 0 };
         with_scratch(most * (self.positions + rounded), |scores| {
             let (scores, words) = scores.split_at_mut(most * self.positions);
             for from in (0..rows.count).step_by(ROWS) {
                 let some = rows.some(from, ROWS.min(rows.count - from));
-                let (keys, values) = (self.keys(head), self.values(head));
+                let (keys, (values, of_positions)) = (self.keys(head), self.values(head));
                 let alone = Pool::new(1);
                 keys.multiply(&alone, some, scores, self.positions, Finish::default());
                 let mut scales = Vec::with_capacity(some.count);
@@ -182,18 +71,33 @@ impl<'a> Memory<'a> {
                         weights
                     });
                     scales.push(match self.format {
-                        Format::F32 => 1.0 / powers(self.isa, row),
-                        _ => 1.0 / rounded_powers(row, &mut words[i * each..(i + 1) * each]),
+                        Format::Bf16 => 1.0 / rounded_powers(row, &mut words[i * each..(i + 1) * each]),
+                        _ => 1.0 / powers(self.isa, row),
                     });
+                    row.iter_mut()
+                        .zip(of_positions)
+                        .for_each(|(x, scale)| *x *= scale);
                 }
-                let weights = Words {
-                    words: Cow::Borrowed(match self.format {
-                        Format::F32 => bits(scores),
-                        _ => &*words,
-                    }),
-                    count: some.count,
-                    stride: each,
-                    scales,
+                let weights = if self.format.is_integer() {
+                    let rows = Rows {
+                        values: scores,
+                        count: some.count,
+                        stride: self.positions,
+                    };
+                    let mut weights = rows.words(self.isa, self.format, self.positions);
+                    let both = weights.scales.iter_mut().zip(scales);
+                    both.for_each(|(scale, of_sum)| *scale *= of_sum);
+                    weights
+                } else {
+                    Words {
+                        words: Cow::Borrowed(match self.format {
+                            Format::F32 => bits(scores),
+                            _ => &*words,
+                        }),
+                        count: some.count,
+                        stride: each,
+                        scales,
+                    }
                 };
                 let panels = self.heads.width.div_ceil(self.isa.panel());
                 let place = (at + from * stride, stride);

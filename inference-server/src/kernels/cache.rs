@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use super::{
     attention::Heads,
-    functions::{LANES, add_rows, softmax, times_columns},
+    functions::{LANES, add_halves, add_rows, bf16, softmax, times_columns, times_halves},
     scratch::with_scratch,
-    tile::Isa,
+    tile::{Format, Isa},
 };
 
 /// Tokens of a page: as many as are looked at side by side.
@@ -18,18 +18,27 @@ const PAGE: usize = LANES;
 #[derive(Clone, Debug)]
 pub struct Cache {
     layers: usize,
-    width: usize,
-    /// Each `layers * 2 * PAGE * width`: for a layer the keys of the page's tokens, one column a token, then their values, one row a token.
-    pages: Vec<Arc<[f32]>>,
+    heads: Heads,
+    format: Format,
+    pages: Vec<Page>,
     length: usize,
 }
 
+/// For each layer the keys of the page's tokens, one column a token, then, head by head, their values, one row a token.
+#[derive(Clone, Debug)]
+enum Page {
+    Whole(Arc<[f32]>),
+    /// In bf16.
+    Halves(Arc<[u16]>),
+}
+
 impl Cache {
-    /// An empty one; `width` values a key and a value.
-    pub fn new(layers: usize, width: usize) -> Cache {
+    /// An empty one, in single precision where that is the format of its model, and in bf16 beside every other.
+    pub fn new(layers: usize, heads: Heads, format: Format) -> Cache {
         Cache {
             layers,
-            width,
+            heads,
+            format,
             pages: Vec::new(),
             length: 0,
         }
@@ -44,20 +53,24 @@ impl Cache {
     pub fn grow(&mut self, tokens: usize) {
         // A page that others share too is copied when it is written to.
         self.length += tokens;
+        let size = self.layers * 2 * PAGE * self.heads.all();
         while self.pages.len() * PAGE < self.length {
-            self.pages
-                .push(vec![0.0; self.layers * 2 * PAGE * self.width].into());
+            self.pages.push(match self.format {
+                Format::F32 => Page::Whole(vec![0.0; size].into()),
+                _ => Page::Halves(vec![0; size].into()),
+            });
         }
     }
 
-    /// Writes key and value of a token.
+    /// Writes key and value of a token, the heads of each side by side.
     pub fn write(&mut self, layer: usize, token: usize, key: &[f32], value: &[f32]) {
-        let (size, place) = (PAGE * self.width, token % PAGE);
-        let page = Arc::make_mut(&mut self.pages[token / PAGE]);
-        let (keys, values) = page[layer * 2 * size..(layer + 1) * 2 * size].split_at_mut(size);
-        let column = keys[place..].iter_mut().step_by(PAGE);
-        column.zip(key).for_each(|(slot, x)| *slot = *x);
-        values[place * self.width..(place + 1) * self.width].copy_from_slice(value);
+        let (heads, place) = (self.heads, (layer, token % PAGE));
+        match &mut self.pages[token / PAGE] {
+            Page::Whole(page) => write(Arc::make_mut(page), heads, place, [key, value], |x| x),
+            Page::Halves(page) => write(Arc::make_mut(page), heads, place, [key, value], |x| {
+                bf16(x) as u16
+            }),
+        }
     }
 
     /// What one head of a token sees of the tokens up to it.
@@ -65,26 +78,49 @@ impl Cache {
         &self,
         isa: Isa,
         layer: usize,
-        heads: Heads,
         (head, token): (usize, usize),
         query: &[f32],
         out: &mut [f32],
     ) {
-        let size = PAGE * self.width;
-        let keys = layer * 2 * size + head * heads.width * PAGE;
-        let values = (layer * 2 + 1) * size + head * heads.width;
+        let each = PAGE * self.heads.width;
+        let keys = (layer * 2 * self.heads.count + head) * each;
+        let values = keys + self.heads.count * each;
         let seen = token + 1;
         let pages = &self.pages[..seen.div_ceil(PAGE)];
         with_scratch(pages.len() * PAGE, |scores| {
             for (page, scores) in pages.iter().zip(scores.as_chunks_mut().0) {
-                *scores = times_columns(isa, query, &page[keys..keys + heads.width * PAGE]);
+                *scores = match page {
+                    Page::Whole(page) => times_columns(isa, query, &page[keys..keys + each]),
+                    Page::Halves(page) => times_halves(isa, query, &page[keys..keys + each]),
+                };
             }
             let scores = &mut scores[..seen];
             softmax(isa, scores);
             out.fill(0.0);
             for (page, weights) in pages.iter().zip(scores.chunks(PAGE)) {
-                add_rows(isa, out, weights, &page[values..], self.width);
+                match page {
+                    Page::Whole(page) => add_rows(isa, out, weights, &page[values..values + each]),
+                    Page::Halves(page) => add_halves(isa, out, weights, &page[values..values + each]),
+                }
             }
         });
+    }
+}
+
+fn write<T>(
+    page: &mut [T],
+    heads: Heads,
+    (layer, place): (usize, usize),
+    [key, value]: [&[f32]; 2],
+    number: impl Fn(f32) -> T,
+) {
+    let size = PAGE * heads.all();
+    let (keys, values) = page[layer * 2 * size..(layer + 1) * 2 * size].split_at_mut(size);
+    let column = keys[place..].iter_mut().step_by(PAGE);
+    column.zip(key).for_each(|(slot, x)| *slot = number(*x));
+    let of_heads = values.chunks_mut(PAGE * heads.width);
+    for (values, value) in of_heads.zip(value.chunks(heads.width)) {
+        let row = values[place * heads.width..].iter_mut();
+        row.zip(value).for_each(|(slot, x)| *slot = number(*x));
     }
 }

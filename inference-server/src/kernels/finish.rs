@@ -1,7 +1,7 @@
 //! What becomes of the sums of a product before they are written: scales, an offset, GELU and another matrix, in one pass over a tile.
 
 use super::{
-    functions::{LANES, for_each_isa, gelu_of},
+    functions::{DIGIT, LANES, for_each_isa, gelu_of},
     share::Block,
     tile::Isa,
 };
@@ -35,7 +35,7 @@ impl Finish<'_> {
 /// What integer sums need to be numbers: for each column what is taken off, and what it is multiplied by.
 pub(super) type Integers<'a> = (&'a [i32], &'a [f32]);
 
-/// A tile of sums, rows of `width` words.
+/// A tile of sums, rows of `width` words. Integers of two digits are two rows, the sums of the greater ones first.
 #[derive(Clone, Copy)]
 pub(super) struct Sums<'a> {
     pub(super) words: &'a [u32],
@@ -44,6 +44,8 @@ pub(super) struct Sums<'a> {
     pub(super) scales: Option<&'a [f32]>,
     /// Where they are integers.
     pub(super) integers: Option<Integers<'a>>,
+    /// Rows for each row of numbers.
+    pub(super) digits: usize,
 }
 
 for_each_isa!(
@@ -56,8 +58,11 @@ fn finish_body(sums: Sums<'_>, plan: Finish<'_>, out: &mut Block<'_>) {
     for i in 0..out.count() {
         let begin = i * out.stride();
         let scale = sums.scales.map_or(1.0, |scales| scales[i]);
+        let words = &sums.words[i * sums.digits * sums.width..][..sums.digits * sums.width];
+        let (words, lesser) = words.split_at(sums.width);
         let row = Row {
-            words: &sums.words[i * sums.width..(i + 1) * sums.width],
+            words,
+            lesser,
             integers: sums.integers,
             scale,
             plan: plan.after(begin),
@@ -75,6 +80,8 @@ fn finish_body(sums: Sums<'_>, plan: Finish<'_>, out: &mut Block<'_>) {
 
 struct Row<'a> {
     words: &'a [u32],
+    /// The sums of the lesser digits, if there are such.
+    lesser: &'a [u32],
     integers: Option<Integers<'a>>,
     scale: f32,
     plan: Finish<'a>,
@@ -88,7 +95,14 @@ impl Row<'_> {
         let mut x = match self.integers {
             Some((surplus, scales)) => {
                 let (surplus, scales): ([i32; N], [f32; N]) = (some(surplus, at), some(scales, at));
-                std::array::from_fn(|i| (sums[i] as i32 - surplus[i]) as f32 * (self.scale * scales[i]))
+                let mut numbers: [f32; N] = std::array::from_fn(|i| (sums[i] as i32 - surplus[i]) as f32);
+                if !self.lesser.is_empty() {
+                    let lesser: [u32; N] = some(self.lesser, at);
+                    for i in 0..N {
+                        numbers[i] = numbers[i] * DIGIT as f32 + (lesser[i] as i32 - surplus[i]) as f32;
+                    }
+                }
+                std::array::from_fn(|i| numbers[i] * (self.scale * scales[i]))
             }
             None => sums.map(|sum| f32::from_bits(sum) * self.scale),
         };

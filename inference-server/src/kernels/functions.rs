@@ -1,5 +1,7 @@
 //! Functions of one row of numbers: soft-max, layer normalisation, GELU, sums. Each is compiled for every instruction set.
 
+use bytemuck::cast_slice_mut;
+
 use super::tile::Isa;
 
 /// Numbers that are worked on side by side: as many as the widest registers hold.
@@ -55,13 +57,38 @@ for_each_isa!(
     times_columns, times_columns_body, (row: &[f32], columns: &[f32]) -> [f32; LANES]
 );
 for_each_isa!(
-    /// Adds to `out` the rows that are `stride` apart, each times its factor.
-    add_rows, add_rows_body, (out: &mut [f32], factors: &[f32], rows: &[f32], stride: usize)
+    /// The same for columns in bf16.
+    times_halves, times_halves_body, (row: &[f32], columns: &[u16]) -> [f32; LANES]
+);
+for_each_isa!(
+    /// Adds to `out` rows that are as long, each times its factor.
+    add_rows, add_rows_body, (out: &mut [f32], factors: &[f32], rows: &[f32])
+);
+for_each_isa!(
+    /// The same for rows in bf16.
+    add_halves, add_halves_body, (out: &mut [f32], factors: &[f32], rows: &[u16])
 );
 
 for_each_isa!(
     /// Numbers in eight bits, four a word, plus `offset`; returns their scale. Whole words only.
     quantise, quantise_body, (row: &[f32], offset: i32, words: &mut [u32]) -> f32
+);
+for_each_isa!(
+    /// Numbers in two digits of eight bits, the greater in the first half of `words`, plus `offset`; returns the scale of the lesser. Whole
+    /// words only.
+    digits, digits_body, (row: &[f32], offset: i32, words: &mut [u32]) -> f32
+);
+for_each_isa!(
+    /// One number of each of four rows in eight bits in a word, after its row's factor; adds the numbers of each word to `sums`.
+    fours, fours_body, (rows: [&[f32]; 4], factors: [f32; 4], words: &mut [u32], sums: &mut [i32])
+);
+for_each_isa!(
+    /// What numbers of eight bits are multiplied by to be those of a row, and the other way.
+    scale_of_row, scale_of_row_body, (row: &[f32]) -> (f32, f32)
+);
+for_each_isa!(
+    /// The sum of numbers of eight bits, four a word.
+    sum_of_bytes, sum_of_bytes_body, (words: &[u32]) -> i32
 );
 for_each_isa!(
     /// One number of each of two rows as bf16 in a word. All rows are as long as the first.
@@ -72,8 +99,61 @@ for_each_isa!(
     round, round_body, (row: &[f32], words: &mut [u32])
 );
 
+/// The greatest whole number of eight bits.
+const BYTE: f32 = 127.0;
+/// What the greater of two digits counts for: the lesser is between -64 and 63.
+pub(super) const DIGIT: i32 = 128;
+/// The greatest number of two digits.
+const WORD: f32 = BYTE * DIGIT as f32;
+
 #[inline(always)]
 fn quantise_body(row: &[f32], offset: i32, words: &mut [u32]) -> f32 {
+    let (scale, inverse) = scale_of(row, BYTE);
+    for (byte, x) in cast_slice_mut::<u32, u8>(words).iter_mut().zip(row) {
+        *byte = (whole(x * inverse, BYTE) + offset) as u8;
+    }
+    scale
+}
+
+#[inline(always)]
+fn digits_body(row: &[f32], offset: i32, words: &mut [u32]) -> f32 {
+    let (scale, inverse) = scale_of(row, WORD);
+    let (greater, lesser) = cast_slice_mut::<u32, u8>(words).split_at_mut(row.len());
+    for ((greater, lesser), x) in greater.iter_mut().zip(lesser).zip(row) {
+        let number = whole(x * inverse, WORD);
+        let digit = (number + DIGIT / 2) >> DIGIT.trailing_zeros();
+        *greater = (digit + offset) as u8;
+        *lesser = (number - DIGIT * digit + offset) as u8;
+    }
+    scale
+}
+
+#[inline(always)]
+fn fours_body(rows: [&[f32]; 4], factors: [f32; 4], words: &mut [u32], sums: &mut [i32]) {
+    let [a, b, c, d] = rows;
+    let four = a.iter().zip(b).zip(c.iter().zip(d));
+    for ((word, sum), ((a, b), (c, d))) in words.iter_mut().zip(sums).zip(four) {
+        let four = [a, b, c, d];
+        let numbers: [i32; 4] = std::array::from_fn(|i| whole(four[i] * factors[i], BYTE));
+        *word = u32::from_le_bytes(numbers.map(|x| x as u8));
+        *sum += numbers.iter().sum::<i32>();
+    }
+}
+
+#[inline(always)]
+fn sum_of_bytes_body(words: &[u32]) -> i32 {
+    let of = |word: &u32| word.to_le_bytes().map(|byte| i32::from(byte as i8));
+    words.iter().map(|word| of(word).iter().sum::<i32>()).sum()
+}
+
+#[inline(always)]
+fn scale_of_row_body(row: &[f32]) -> (f32, f32) {
+    scale_of(row, BYTE)
+}
+
+/// What whole numbers up to `limit` are multiplied by to be those of a row, and the other way.
+#[inline(always)]
+fn scale_of(row: &[f32], limit: f32) -> (f32, f32) {
     let mut most = [0f32; LANES];
     let (chunks, rest) = row.as_chunks::<LANES>();
     for chunk in chunks {
@@ -86,29 +166,21 @@ fn quantise_body(row: &[f32], offset: i32, words: &mut [u32]) -> f32 {
         .into_iter()
         .chain(rest.iter().map(|x| x.abs()))
         .fold(0.0, f32::max);
-    let (scale, inverse) = if most > 0.0 {
-        (most / 127.0, 127.0 / most)
+    if most > 0.0 {
+        (most / limit, limit / most)
     } else {
         (0.0, 0.0)
-    };
-    let (fours, _) = row.as_chunks::<4>();
-    for (word, four) in words.iter_mut().zip(fours) {
-        // Sound: at most 127 in size, or zero where it is no number.
-        let number = |x: f32| {
-            (unsafe { finite(x * inverse).round_ties_even().to_int_unchecked::<i32>() } + offset) as u32
-                & 0xff
-        };
-        *word = number(four[0]) | number(four[1]) << 8 | number(four[2]) << 16 | number(four[3]) << 24;
     }
-    scale
 }
 
-/// Within what eight bits hold, and zero for what is no number.
+/// The nearest whole number, at most `limit` in size, and zero for what is no number.
 #[inline(always)]
-fn finite(x: f32) -> f32 {
-    let x = if x > 127.0 { 127.0 } else { x };
-    let x = if x < -127.0 { -127.0 } else { x };
-    if x.is_nan() { 0.0 } else { x }
+fn whole(x: f32, limit: f32) -> i32 {
+    let x = if x > limit { limit } else { x };
+    let x = if x < -limit { -limit } else { x };
+    let x = if x.is_nan() { 0.0 } else { x };
+    // Sound: it is within what an integer holds.
+    unsafe { x.round_ties_even().to_int_unchecked::<i32>() }
 }
 
 #[inline(always)]
@@ -128,7 +200,7 @@ fn pairs_body(row: &[f32], other: &[f32], words: &mut [u32]) {
 
 /// The upper half of a number, rounded to the nearest, of two as near to the even one.
 #[inline(always)]
-fn bf16(x: f32) -> u32 {
+pub(super) fn bf16(x: f32) -> u32 {
     let bits = x.to_bits();
     bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16
 }
@@ -210,6 +282,32 @@ fn most_body(row: &[f32]) -> f32 {
 
 #[inline(always)]
 fn times_columns_body(row: &[f32], columns: &[f32]) -> [f32; LANES] {
+    times(row, columns, |x| x)
+}
+
+#[inline(always)]
+fn times_halves_body(row: &[f32], columns: &[u16]) -> [f32; LANES] {
+    times(row, columns, of_half)
+}
+
+#[inline(always)]
+fn add_rows_body(out: &mut [f32], factors: &[f32], rows: &[f32]) {
+    add(out, factors, rows, |x| x);
+}
+
+#[inline(always)]
+fn add_halves_body(out: &mut [f32], factors: &[f32], rows: &[u16]) {
+    add(out, factors, rows, of_half);
+}
+
+/// The number that a bf16 is.
+#[inline(always)]
+fn of_half(x: u16) -> f32 {
+    f32::from_bits(u32::from(x) << 16)
+}
+
+#[inline(always)]
+fn times<T: Copy>(row: &[f32], columns: &[T], number: impl Fn(T) -> f32) -> [f32; LANES] {
     // Four sums, none of which waits for another.
     let mut sums = [[0f32; LANES]; 4];
     let (fours, rest) = row.as_chunks::<4>();
@@ -217,7 +315,7 @@ fn times_columns_body(row: &[f32], columns: &[f32]) -> [f32; LANES] {
     for (four, columns) in fours.iter().zip(columns.as_chunks::<{ 4 * LANES }>().0) {
         for (i, sums) in sums.iter_mut().enumerate() {
             for (t, sum) in sums.iter_mut().enumerate() {
-                *sum += four[i] * columns[i * LANES + t];
+                *sum += four[i] * number(columns[i * LANES + t]);
             }
         }
     }
@@ -226,8 +324,8 @@ fn times_columns_body(row: &[f32], columns: &[f32]) -> [f32; LANES] {
         *out = (sums[0][t] + sums[1][t]) + (sums[2][t] + sums[3][t]);
     }
     for (&x, columns) in rest.iter().zip(of_rest.as_chunks::<LANES>().0) {
-        for (out, y) in out.iter_mut().zip(columns) {
-            *out += x * y;
+        for (out, &y) in out.iter_mut().zip(columns) {
+            *out += x * number(y);
         }
     }
     out
@@ -237,21 +335,22 @@ fn times_columns_body(row: &[f32], columns: &[f32]) -> [f32; LANES] {
 const WIDE: usize = 4 * LANES;
 
 #[inline(always)]
-fn add_rows_body(out: &mut [f32], factors: &[f32], rows: &[f32], stride: usize) {
+fn add<T: Copy>(out: &mut [f32], factors: &[f32], rows: &[T], number: impl Fn(T) -> f32) {
+    let stride = out.len();
     let (wide, rest) = out.as_chunks_mut::<WIDE>();
     for (i, out) in wide.iter_mut().enumerate() {
         let mut sums = *out;
         for (t, &factor) in factors.iter().enumerate() {
-            for (sum, x) in sums.iter_mut().zip(&rows[t * stride + i * WIDE..][..WIDE]) {
-                *sum += factor * x;
+            for (sum, &x) in sums.iter_mut().zip(&rows[t * stride + i * WIDE..][..WIDE]) {
+                *sum += factor * number(x);
             }
         }
         *out = sums;
     }
     let from = wide.len() * WIDE;
     for (t, &factor) in factors.iter().enumerate() {
-        for (out, x) in rest.iter_mut().zip(&rows[t * stride + from..]) {
-            *out += factor * x;
+        for (out, &x) in rest.iter_mut().zip(&rows[t * stride + from..]) {
+            *out += factor * number(x);
         }
     }
 }

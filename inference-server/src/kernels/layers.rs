@@ -5,9 +5,10 @@ use std::sync::Arc;
 use tract_onnx::prelude::{TDim, TractResult};
 
 use super::{
-    attention::{Heads, attend, order_keys, order_values, sizes},
+    attention::{Heads, attend},
     finish::Finish,
     functions::layer_norm,
+    key_values::{order_keys, order_values, sizes},
     matrix::{Matrix, Rows},
     operators::{Kernel, Machine},
     pool::Pool,
@@ -44,9 +45,16 @@ fn in_blocks<'a>(
 }
 
 impl Linear {
-    /// The map of some rows.
-    fn apply(&self, pool: &Pool, rows: &[f32], out: &mut [f32], gelu: bool, plus: Option<&[f32]>) {
-        let (depth, columns) = (self.matrix.depth(), self.matrix.columns());
+    /// The map of some rows, to rows of `out` that are `stride` apart, as are those of `plus`.
+    fn apply(
+        &self,
+        pool: &Pool,
+        rows: &[f32],
+        (out, stride): (&mut [f32], usize),
+        gelu: bool,
+        plus: Option<&[f32]>,
+    ) {
+        let depth = self.matrix.depth();
         let rows = Rows {
             values: rows,
             count: rows.len() / depth,
@@ -57,7 +65,7 @@ impl Linear {
             gelu,
             plus,
         };
-        self.matrix.panels().multiply(pool, rows, out, columns, finish);
+        self.matrix.panels().multiply(pool, rows, out, stride, finish);
     }
 }
 
@@ -72,11 +80,11 @@ impl Kernel for Linear {
 
     fn run(&self, machine: &Machine, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> TractResult<()> {
         let plus = inputs.get(1).copied();
+        let (depth, columns) = (self.matrix.depth(), self.matrix.columns());
         let Some(norm) = &self.norm else {
-            self.apply(&machine.pool, inputs[0], outputs[0], false, plus);
+            self.apply(&machine.pool, inputs[0], (&mut *outputs[0], columns), false, plus);
             return Ok(());
         };
-        let (depth, columns) = (self.matrix.depth(), self.matrix.columns());
         in_blocks(
             &machine.pool,
             (inputs[0], depth),
@@ -87,10 +95,48 @@ impl Kernel for Linear {
                     self.apply(
                         pool,
                         normal,
-                        out,
+                        (out, columns),
                         false,
                         plus.map(|plus| &plus[first * columns..]),
                     );
+                });
+            },
+        );
+        Ok(())
+    }
+}
+
+/// Several maps of the same rows, normalised; what they give lies beside each other.
+pub struct Beside {
+    /// What is done to the rows first.
+    pub norm: LayerNorm,
+    /// The maps, which normalise nothing themselves.
+    pub maps: Vec<Linear>,
+}
+
+impl Kernel for Beside {
+    fn name(&self) -> &'static str {
+        "Beside"
+    }
+
+    fn columns(&self) -> Vec<usize> {
+        vec![self.maps.iter().map(|map| map.matrix.columns()).sum()]
+    }
+
+    fn run(&self, machine: &Machine, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> TractResult<()> {
+        let (depth, columns) = (self.norm.weight.len(), self.columns()[0]);
+        in_blocks(
+            &machine.pool,
+            (inputs[0], depth),
+            (&mut *outputs[0], columns),
+            |pool, _, rows, out| {
+                with_scratch(rows.len(), |normal| {
+                    self.norm.apply(machine.isa, rows, normal);
+                    let mut at = 0;
+                    for map in &self.maps {
+                        map.apply(pool, normal, (&mut out[at..], columns), false, None);
+                        at += map.matrix.columns();
+                    }
                 });
             },
         );
@@ -129,8 +175,8 @@ impl Kernel for FeedForward {
                 with_scratch(count * (depth + inner), |scratch| {
                     let (normal, wide) = scratch.split_at_mut(count * depth);
                     self.norm.apply(machine.isa, rows, normal);
-                    self.wide.apply(pool, normal, wide, true, None);
-                    self.narrow.apply(pool, wide, out, false, Some(rows));
+                    self.wide.apply(pool, normal, (wide, inner), true, None);
+                    self.narrow.apply(pool, wide, (out, columns), false, Some(rows));
                 });
             },
         );

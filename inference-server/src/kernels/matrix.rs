@@ -8,7 +8,7 @@ use std::{borrow::Cow, convert::Infallible, mem::MaybeUninit, ops::Range};
 
 use super::{
     finish::{Finish, Sums, finish},
-    functions::{quantise, round},
+    functions::{digits, quantise, round, sum_of_bytes},
     pool::Pool,
     share::Shared,
     tile::{Format, Isa},
@@ -79,7 +79,7 @@ pub struct Rows<'a> {
     pub stride: usize,
 }
 
-/// Rows in words of a format.
+/// Rows in words of a format; of two digits, the row of the greater ones comes before that of the lesser.
 pub(super) struct Words<'a> {
     /// All words.
     pub(super) words: Cow<'a, [u32]>,
@@ -136,10 +136,9 @@ impl Matrix {
                     .zip(&column_values)
                     .for_each(|(word, x)| *word = x.to_bits()),
                 Format::Bf16 => round(isa, &column_values, &mut packed),
-                Format::Int8 => {
+                Format::Int8 | Format::W8A16 => {
                     scales.push(quantise(isa, &column_values, 0, &mut packed));
-                    let numbers = packed.iter().flat_map(|word| word.to_le_bytes());
-                    surplus.push(isa.offset() * numbers.map(|x| i32::from(x as i8)).sum::<i32>());
+                    surplus.push(isa.offset() * sum_of_bytes(isa, &packed));
                 }
             }
             let begin = column / width * width * packed.len() + column % width;
@@ -167,7 +166,7 @@ impl Matrix {
         words: Mapped,
         (scales, surplus): (Vec<f32>, Vec<i32>),
     ) -> Option<Matrix> {
-        let each = if format == Format::Int8 { columns } else { 0 };
+        let each = if format.is_integer() { columns } else { 0 };
         let fits = words.words().len() == size(isa, format, depth, columns)
             && [scales.len(), surplus.len()] == [each; 2];
         fits.then_some(Matrix {
@@ -216,7 +215,7 @@ impl Matrix {
                 Format::F32 => f32::from_bits(word),
                 Format::Bf16 if row % 2 == 0 => f32::from_bits(word << 16),
                 Format::Bf16 => f32::from_bits(word & 0xffff_0000),
-                Format::Int8 => f32::from(bytes[row % 4] as i8) * self.scales[column],
+                Format::Int8 | Format::W8A16 => f32::from(bytes[row % 4] as i8) * self.scales[column],
             };
         }
     }
@@ -243,10 +242,10 @@ impl<'a> Rows<'a> {
                 scales: Vec::new(),
             };
         }
-        let mut words = vec![0u32; count * each];
+        let mut words = vec![0u32; count * each * format.digits()];
         let mut scales = Vec::new();
         let mut whole = vec![0.0; each * format.per_word()];
-        for (i, words) in words.chunks_mut(each).enumerate() {
+        for (i, words) in words.chunks_mut(each * format.digits()).enumerate() {
             let mut row = &self.values[i * self.stride..i * self.stride + depth];
             if whole.len() > depth {
                 whole[..depth].copy_from_slice(row);
@@ -254,6 +253,7 @@ impl<'a> Rows<'a> {
             }
             match format {
                 Format::Int8 => scales.push(quantise(isa, row, isa.offset(), words)),
+                Format::W8A16 => scales.push(digits(isa, row, isa.offset(), words)),
                 _ => round(isa, row, words),
             }
         }
@@ -279,12 +279,18 @@ pub(super) fn bits_mut(values: &mut [f32]) -> &mut [u32] {
 }
 
 impl<'a> Panels<'a> {
-    /// Words that are in order already, [`size`] of them, in a format that needs no scale.
-    pub fn of(isa: Isa, format: Format, depth: usize, columns: usize, words: &'a [u32]) -> Panels<'a> {
-        assert!(format != Format::Int8, "panels without scales");
+    /// Words that are in order already, [`size`] of them, with a scale and a surplus for each column where the format needs them.
+    pub(super) fn of(
+        isa: Isa,
+        format: Format,
+        [depth, columns]: [usize; 2],
+        words: &'a [u32],
+        (scales, surplus): (&'a [f32], &'a [i32]),
+    ) -> Panels<'a> {
+        let each = if format.is_integer() { columns } else { 0 };
         assert_eq!(
-            words.len(),
-            size(isa, format, depth, columns),
+            [words.len(), scales.len(), surplus.len()],
+            [size(isa, format, depth, columns), each, each],
             "the panels of {depth} x {columns}"
         );
         Panels {
@@ -293,8 +299,8 @@ impl<'a> Panels<'a> {
             depth,
             columns,
             words,
-            scales: &[],
-            surplus: &[],
+            scales,
+            surplus,
         }
     }
 
@@ -361,13 +367,14 @@ impl<'a> Panels<'a> {
         (at, stride): (usize, usize),
         finish: Finish<'_>,
     ) {
-        let (width, block) = (self.isa.panel(), self.isa.rows() * TILES);
+        let (width, most) = (self.isa.panel(), self.isa.rows() / self.format.digits());
+        let block = most * TILES;
         for from in (0..rows.count).step_by(block) {
             let to = (from + block).min(rows.count);
             for panel in panels.clone() {
                 let used = width.min(self.columns - panel * width);
-                for row in (from..to).step_by(self.isa.rows()) {
-                    let count = self.isa.rows().min(to - row);
+                for row in (from..to).step_by(most) {
+                    let count = most.min(to - row);
                     // Sound: as the caller says.
                     unsafe { self.tile(rows, (row, count), (panel, used), out, (at, stride), finish) };
                 }
@@ -385,11 +392,11 @@ impl<'a> Panels<'a> {
         (at, stride): (usize, usize),
         plan: Finish<'_>,
     ) {
-        let (isa, width) = (self.isa, self.isa.panel());
+        let (isa, width, digits) = (self.isa, self.isa.panel(), self.format.digits());
         let first = panel * width;
         let place = at + row * stride + first;
         // Sums that are not done yet, or are fewer than a panel has, go by way of a tile of their own.
-        let aside = used < width || self.format == Format::Int8 || !rows.scales.is_empty() || plan.is_some();
+        let aside = used < width || self.format.is_integer() || !rows.scales.is_empty() || plan.is_some();
         let mut own = [const { MaybeUninit::<u32>::uninit() }; TILE];
         let (tile, tile_stride) = if aside {
             (own.as_mut_ptr().cast::<u32>(), width)
@@ -402,12 +409,12 @@ impl<'a> Panels<'a> {
         // Once at least: a product of nothing is written too.
         loop {
             let depth = DEPTH.min(all - from);
-            let begin = row * rows.stride + from;
-            let a = &rows.words[begin..begin + (count - 1) * rows.stride + depth];
+            let begin = row * digits * rows.stride + from;
+            let a = &rows.words[begin..begin + (count * digits - 1) * rows.stride + depth];
             let b = &words[from * width..(from + depth) * width];
             let (a, c) = ((a.as_ptr(), rows.stride), (tile, tile_stride));
             // Sound: both slices were cut to what is read, and the tile has `count` rows of `width`.
-            unsafe { isa.tile(self.format, (count, depth), a, b.as_ptr(), c, from == 0) };
+            unsafe { isa.tile(self.format, (count * digits, depth), a, b.as_ptr(), c, from == 0) };
             from += depth;
             if from >= all {
                 break;
@@ -417,12 +424,15 @@ impl<'a> Panels<'a> {
             return;
         }
         let columns = first..first + used;
-        let integers = (self.format == Format::Int8)
+        let integers = self
+            .format
+            .is_integer()
             .then(|| (&self.surplus[columns.clone()], &self.scales[columns.clone()]));
         let sums = Sums {
             // Sound: the kernel wrote `count` rows of `width`.
-            words: unsafe { std::slice::from_raw_parts(tile, count * width) },
+            words: unsafe { std::slice::from_raw_parts(tile, count * digits * width) },
             width,
+            digits,
             scales: rows.scales.get(row..row + count),
             integers,
         };

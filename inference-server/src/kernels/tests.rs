@@ -6,11 +6,12 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::{
-    attention::{Group, Heads, Memory, attend, look_back, order_keys, order_values, sizes},
+    attention::{Group, Heads, attend, look_back},
     cache::Cache,
     finish::Finish,
     functions::{self, reference},
-    layers::{Convolution, FeedForward, LayerNorm, Linear},
+    key_values::{Memory, order_keys, order_values, sizes},
+    layers::{Beside, Convolution, FeedForward, LayerNorm, Linear},
     matrix::{Matrix, Rows},
     operators::{Kernel, Machine},
     pool::Pool,
@@ -120,10 +121,11 @@ proptest! {
             let (below, above) = ((x - down).abs(), (up - x).abs());
             if above < below || (above == below && (down.to_bits() >> 16) & 1 == 1) { up } else { down }
         };
-        let int8 = |most: f32| move |x: f32| (x * (127.0 / most)).round_ties_even() * (most / 127.0);
+        let whole = |limit: f32, most: f32| move |x: f32| (x * (limit / most)).round_ties_even() * (most / limit);
+        let int8 = |most: f32| whole(127.0, most);
         let most = |values: &mut dyn Iterator<Item = f32>| values.map(f32::abs).fold(0.0, f32::max);
         for isa in Isa::all() {
-            for format in [Format::Bf16, Format::Int8] {
+            for format in [Format::Bf16, Format::Int8, Format::W8A16] {
                 if !isa.takes(format) {
                     continue;
                 }
@@ -131,13 +133,14 @@ proptest! {
                     let row = &a[i * depth..(i + 1) * depth];
                     match format {
                         Format::Int8 => row.iter().copied().map(int8(most(&mut row.iter().copied()))).collect(),
+                        Format::W8A16 => row.iter().copied().map(whole(127.0 * 128.0, most(&mut row.iter().copied()))).collect(),
                         _ => row.iter().copied().map(bf16).collect(),
                     }
                 };
                 let column = |j: usize| -> Vec<f32> {
                     let column: Vec<f32> = (0..depth).map(|k| b[k * columns + j]).collect();
                     match format {
-                        Format::Int8 => column.iter().copied().map(int8(most(&mut column.iter().copied()))).collect(),
+                        Format::Int8 | Format::W8A16 => column.iter().copied().map(int8(most(&mut column.iter().copied()))).collect(),
                         _ => column.iter().copied().map(bf16).collect(),
                     }
                 };
@@ -183,9 +186,16 @@ proptest! {
             let sums = (0..16).map(|t| (0..count).map(|i| x[i] * many[i * 16 + t]).sum::<f32>());
             close(&functions::times_columns(isa, &x, &many[..count * 16]), &sums.collect::<Vec<_>>(), 1e-4)?;
             out.copy_from_slice(&x);
-            functions::add_rows(isa, &mut out, &[2.5, -1.5, 0.5], &many, count + 3);
-            let added = (0..count).map(|i| x[i] + 2.5 * many[i] - 1.5 * many[count + 3 + i] + 0.5 * many[2 * (count + 3) + i]);
+            functions::add_rows(isa, &mut out, &[2.5, -1.5, 0.5], &many);
+            let added = (0..count).map(|i| x[i] + 2.5 * many[i] - 1.5 * many[count + i] + 0.5 * many[2 * count + i]);
             close(&out, &added.collect::<Vec<_>>(), 1e-5)?;
+            let halves: Vec<u16> = many.iter().map(|x| (x.to_bits() >> 16) as u16).collect();
+            let whole: Vec<f32> = halves.iter().map(|x| f32::from_bits(u32::from(*x) << 16)).collect();
+            close(&functions::times_halves(isa, &x, &halves[..count * 16]), &functions::times_columns(isa, &x, &whole[..count * 16]), 1e-5)?;
+            let (mut of_halves, mut of_whole) = (x.clone(), x.clone());
+            functions::add_halves(isa, &mut of_halves, &[2.5, -1.5, 0.5], &halves);
+            functions::add_rows(isa, &mut of_whole, &[2.5, -1.5, 0.5], &whole);
+            close(&of_halves, &of_whole, 1e-5)?;
             let all = x.iter().map(|x| f64::from(*x).exp()).sum::<f64>().ln() as f32;
             close(&[functions::log_sum_exp(isa, &x)], &[all], 1e-5)?;
             prop_assert_eq!(functions::log_sum_exp(isa, &[f32::NEG_INFINITY; 20]), f32::NEG_INFINITY);
@@ -255,6 +265,12 @@ proptest! {
                 narrow: linear(None, &b, inner, width, None),
             };
             close(&run(&feed_forward, rows * width), &fed, 1e-3)?;
+            let parts = [(0, inner / 2), (inner / 2, inner)].map(|(from, to)| {
+                let some: Vec<f32> = a.chunks(inner).flat_map(|row| &row[from..to]).copied().collect();
+                linear(None, &some, width, to - from, Some(bias[from..to].to_vec()))
+            });
+            let beside = Beside { norm: norm(), maps: parts.into() };
+            close(&run(&beside, rows * inner), &wide.concat(), 1e-3)?;
             let convolution = Convolution {
                 matrix: Arc::new(Matrix::new(isa, Format::F32, 3 * width, inner, |i, j| kernel[i * inner + j])),
                 bias: Some(bias.clone()),
@@ -286,7 +302,7 @@ proptest! {
         let queries = noise(seed + 1, rows * all);
         let back: Vec<f32> = queries.chunks(all).flat_map(|row| (0..count).flat_map(move |h| see(&row[h * width..(h + 1) * width], h, positions))).collect();
         for isa in Isa::all() {
-            for (format, within) in [(Format::F32, 1e-4), (Format::Bf16, 2e-2)] {
+            for (format, within) in [(Format::F32, 1e-4), (Format::Bf16, 2e-2), (Format::W8A16, 2e-2)] {
             if !isa.takes(format) { continue; }
             let source = Rows { values: &mixed, count: positions, stride: 3 * all };
             let mut out = vec![f32::NAN; positions * all];
@@ -308,21 +324,23 @@ proptest! {
             close(&out, &back, within)?;
             }
 
-            let mut cache = Cache::new(2, all);
-            let mut out = Vec::new();
-            for position in 0..positions {
-                let earlier = cache.clone();
-                cache.grow(1);
-                let row = &mixed[position * 3 * all..];
-                cache.write(1, position, &row[all..2 * all], &row[2 * all..3 * all]);
-                prop_assert_eq!(earlier.length(), position);
-                for head in 0..count {
-                    let mut part = vec![f32::NAN; width];
-                    cache.look(isa, 1, heads, (head, position), at(0, position, head), &mut part);
-                    out.extend(part);
+            for (format, within) in [(Format::F32, 1e-4), (Format::Bf16, 2e-2)] {
+                let mut cache = Cache::new(2, heads, format);
+                let mut out = Vec::new();
+                for position in 0..positions {
+                    let earlier = cache.clone();
+                    cache.grow(1);
+                    let row = &mixed[position * 3 * all..];
+                    cache.write(1, position, &row[all..2 * all], &row[2 * all..3 * all]);
+                    prop_assert_eq!(earlier.length(), position);
+                    for head in 0..count {
+                        let mut part = vec![f32::NAN; width];
+                        cache.look(isa, 1, (head, position), at(0, position, head), &mut part);
+                        out.extend(part);
+                    }
                 }
+                close(&out, &causal, within)?;
             }
-            close(&out, &causal, 1e-4)?;
         }
     }
 }
@@ -359,7 +377,7 @@ fn the_exponential_and_the_error_function_are_right_to_the_last_places() {
 #[test]
 fn a_copy_of_a_cache_does_not_see_what_is_written_to_the_other() {
     let heads = Heads { count: 1, width: 2 };
-    let mut one = Cache::new(1, 2);
+    let mut one = Cache::new(1, heads, Format::F32);
     one.grow(1);
     one.write(0, 0, &[0.0, 0.0], &[1.0, 1.0]);
     let mut other = one.clone();
@@ -369,7 +387,7 @@ fn a_copy_of_a_cache_does_not_see_what_is_written_to_the_other() {
     }
     for (cache, mean) in [(&one, 2.0), (&other, 3.0)] {
         let mut out = [0.0; 2];
-        cache.look(Isa::all()[0], 0, heads, (0, 1), &[0.0, 0.0], &mut out);
+        cache.look(Isa::all()[0], 0, (0, 1), &[0.0, 0.0], &mut out);
         assert_eq!(out, [mean, mean]);
     }
 }

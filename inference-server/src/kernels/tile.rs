@@ -15,6 +15,9 @@ pub enum Format {
     Bf16,
     /// Eight bits with a scale for each row and column; sums in 32 bits.
     Int8,
+    /// Columns as in [`Format::Int8`], and rows with twice as many bits, in two digits: what reads its columns from memory anyway
+    /// loses half as much.
+    W8A16,
 }
 
 impl Format {
@@ -23,8 +26,18 @@ impl Format {
         match self {
             Format::F32 => 1,
             Format::Bf16 => 2,
-            Format::Int8 => 4,
+            Format::Int8 | Format::W8A16 => 4,
         }
+    }
+
+    /// Rows of words that a row of numbers becomes.
+    pub fn digits(self) -> usize {
+        if self == Format::W8A16 { 2 } else { 1 }
+    }
+
+    /// Whether sums are integers, which scales make numbers.
+    pub fn is_integer(self) -> bool {
+        matches!(self, Format::Int8 | Format::W8A16)
     }
 }
 
@@ -103,8 +116,8 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             (Isa::Avx512, Format::Bf16) => is_x86_feature_detected!("avx512bf16"),
             #[cfg(target_arch = "x86_64")]
-            (Isa::Avx512, Format::Int8) => is_x86_feature_detected!("avx512vnni"),
-            (_, Format::Int8) => true,
+            (Isa::Avx512, Format::Int8 | Format::W8A16) => is_x86_feature_detected!("avx512vnni"),
+            (_, Format::Int8 | Format::W8A16) => true,
             (_, Format::Bf16) => false,
         }
     }
@@ -148,17 +161,19 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             (Isa::Avx512, Format::Bf16) => choose!(avx512_bf16, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12),
             #[cfg(target_arch = "x86_64")]
-            (Isa::Avx512, Format::Int8) => choose!(avx512_int8, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12),
+            (Isa::Avx512, Format::Int8 | Format::W8A16) => {
+                choose!(avx512_int8, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
+            }
             #[cfg(target_arch = "x86_64")]
             (Isa::Avx2, Format::F32) => choose!(avx2, 1, 2, 3, 4, 5, 6),
             #[cfg(target_arch = "x86_64")]
-            (Isa::Avx2, Format::Int8) => choose!(avx2_int8, 1, 2, 3, 4, 5, 6),
+            (Isa::Avx2, Format::Int8 | Format::W8A16) => choose!(avx2_int8, 1, 2, 3, 4, 5, 6),
             #[cfg(target_arch = "aarch64")]
             (Isa::Neon, Format::F32) => choose!(neon, 1, 2, 3, 4, 5, 6, 7, 8),
             #[cfg(target_arch = "aarch64")]
-            (Isa::Neon, Format::Int8) => choose!(plain_int8_narrow, 1, 2, 3, 4, 5, 6, 7, 8),
+            (Isa::Neon, Format::Int8 | Format::W8A16) => choose!(plain_int8_narrow, 1, 2, 3, 4, 5, 6, 7, 8),
             (Isa::Plain, Format::F32) => choose!(plain, 1, 2, 3, 4),
-            (Isa::Plain, Format::Int8) => choose!(plain_int8, 1, 2, 3, 4),
+            (Isa::Plain, Format::Int8 | Format::W8A16) => choose!(plain_int8, 1, 2, 3, 4),
             #[allow(unreachable_patterns)]
             _ => unreachable!("{self:?} does not take {format:?}"),
         }

@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tract_onnx::prelude::{TDim, Tensor, TractResult};
 
 use super::{
-    attention::{Group, Heads, Memory, look_back, sizes},
+    attention::{Group, Heads, look_back},
     cache::Cache,
+    key_values::{Memory, sizes},
     operators::{Kernel, Machine},
     share::Shared,
     tile::Format,
@@ -89,7 +90,7 @@ impl Kernel for CachedAttention {
             let query = &inputs[0][begin..begin + width];
             // Sound: each task has a part of its own.
             let out = unsafe { out.part(row * all + head * width, width) };
-            caches[cache].look(machine.isa, self.layer, self.heads, (head, token), query, out);
+            caches[cache].look(machine.isa, self.layer, (head, token), query, out);
         });
         Ok(())
     }

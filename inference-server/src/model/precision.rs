@@ -47,7 +47,7 @@ impl Precision {
         match format {
             Format::F32 => Precision::F32,
             Format::Bf16 => Precision::Bf16,
-            Format::Int8 => Precision::Int8,
+            Format::Int8 | Format::W8A16 => Precision::Int8,
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     kernels::{
         attention::Heads,
         cache::Cache,
-        layers::{Convolution, FeedForward, LayerNorm, Linear, Memorise, SelfAttention},
+        layers::{Beside, Convolution, FeedForward, LayerNorm, Linear, Memorise, SelfAttention},
         matrix::Matrix,
         operators::{Kernel, Machine, Operator},
         tile::{Format, Isa},
@@ -33,6 +33,9 @@ use crate::{
 pub(crate) struct Whisper {
     machine: Machine,
     sizes: Sizes,
+    format: Format,
+    /// Of the decoder.
+    heads: Heads,
     encoder: Arc<TypedRunnableModel>,
     decoder: Arc<TypedRunnableModel>,
     hand: Hand,
@@ -76,22 +79,29 @@ impl Whisper {
         machine: Machine,
         format: Format,
     ) -> Result<Whisper, String> {
-        let (hand, heads) = (Hand::default(), config.alignment_heads());
+        let (hand, watched) = (Hand::default(), config.alignment_heads());
         let sizes = config.sizes.clone();
         let build = Build {
             machine: &machine,
             format,
             sizes: &sizes,
-            heads: &heads,
+            watched: &watched,
             hand: &hand,
         };
+        let of_steps = Build {
+            format: of_steps(format),
+            ..build
+        };
         // First, while nothing else is there: it takes the most memory.
-        let (output, tokens) = build.output(parts.decoder())?;
+        let (output, tokens) = of_steps.output(parts.decoder())?;
         let encoder = build.encoder(parts, config.features.mel_bins)?;
-        let decoder = build.decoder(parts.decoder(), &output)?;
+        let heads = build.split(sizes.decoder_heads)?;
+        let decoder = of_steps.decoder(parts.decoder(), heads, &output)?;
         let shape = [sizes.decoder_positions, sizes.width];
         let positions = parts.decoder().parameter("embed_positions.weight", &shape)?;
         Ok(Whisper {
+            format,
+            heads,
             encoder,
             decoder,
             hand,
@@ -131,7 +141,7 @@ impl Whisper {
 
     /// An empty cache.
     pub(crate) fn cache(&self) -> Cache {
-        Cache::new(self.sizes.decoder_layers, self.sizes.width)
+        Cache::new(self.sizes.decoder_layers, self.heads, self.format)
     }
 
     /// Runs the decoder once over all requests together, each of which passed [`Whisper::check`]; replies come in their order.
@@ -225,11 +235,13 @@ impl Whisper {
 }
 
 /// What both graphs are built with.
+#[derive(Clone, Copy)]
 struct Build<'a> {
     machine: &'a Machine,
     format: Format,
     sizes: &'a Sizes,
-    heads: &'a [(usize, usize)],
+    /// Heads whose weights may be kept, by layer.
+    watched: &'a [(usize, usize)],
     hand: &'a Hand,
 }
 
@@ -290,7 +302,7 @@ impl Build<'_> {
                 heads,
                 positions: sizes.encoder_positions,
                 isa: self.machine.isa,
-                format: beside(self.machine.isa, self.format),
+                format: listened(self.machine.isa, self.format),
             };
             let operator = Operator::boxed(self.machine, memorise);
             let made = graph.wire_node(format!("memorise.{layer}"), operator, &[states]);
@@ -299,13 +311,17 @@ impl Build<'_> {
         finish(graph, &outputs)
     }
 
-    fn decoder(&self, half: Half<'_>, output: &Arc<Matrix>) -> Result<Arc<TypedRunnableModel>, String> {
+    fn decoder(
+        &self,
+        half: Half<'_>,
+        heads: Heads,
+        output: &Arc<Matrix>,
+    ) -> Result<Arc<TypedRunnableModel>, String> {
         let (sizes, width) = (self.sizes, self.sizes.width);
         let mut graph = TypedModel::default();
         let (rows, wanted) = (graph.symbols.sym("R"), graph.symbols.sym("W"));
         let input = graph.add_source("rows", f32::fact([rows.to_dim(), width.to_dim()]));
         let mut x = input.map_err(said)?;
-        let heads = self.split(sizes.decoder_heads)?;
         for layer in 0..sizes.decoder_layers {
             let mixed = self.wire(&mut graph, self.mixed(half, layer, heads)?, &[x])?;
             let attention = CachedAttention {
@@ -322,11 +338,11 @@ impl Build<'_> {
                 ..self.changed(half, &module("encoder_attn/q"), |map| scaled(map, heads))?
             };
             let query = self.wire(&mut graph, query, &[x])?;
-            let of_layer = self.heads.iter().filter(|(at, _)| *at == layer);
+            let of_layer = self.watched.iter().filter(|(at, _)| *at == layer);
             let attention = CrossAttention {
                 layer,
                 heads,
-                format: beside(self.machine.isa, self.format),
+                format: listened(self.machine.isa, self.format),
                 watched: of_layer.map(|(_, head)| *head).collect(),
                 hand: self.hand.clone(),
             };
@@ -434,31 +450,44 @@ impl Build<'_> {
         self.wire(graph, feed_forward, &[x])
     }
 
-    /// Queries, keys and values of a layer's attention to itself as one map of the rows, normalised.
-    fn mixed(&self, half: Half<'_>, layer: usize, heads: Heads) -> Result<Linear, String> {
+    /// Queries, keys and values of a layer's attention to itself beside each other, of the rows, normalised. In the decoder queries and keys
+    /// are more exact than other maps in eight bits: soft-max makes much of a small difference of theirs.
+    fn mixed(&self, half: Half<'_>, layer: usize, heads: Heads) -> Result<Beside, String> {
         let (isa, width) = (self.machine.isa, self.sizes.width);
-        let (matrix, bias) = half.matrix(&format!("layers.{layer}.self_attn"), |weights| {
-            let map = |name: &str| weights.map(&format!("layers.{layer}/self_attn/{name}_proj"));
-            let maps = [scaled(map("q")?, heads), map("k")?, map("v")?];
-            for map in &maps {
-                if map.weight.shape != [width, width] {
-                    return Err(format!("attention of shape {:?}", map.weight.shape));
+        let some = |name: &str, format: Format, which: &[&str]| {
+            let (matrix, bias) = half.matrix(&format!("layers.{layer}.self_attn{name}"), |weights| {
+                let mut maps = Vec::new();
+                for name in which {
+                    let map = weights.map(&format!("layers.{layer}/self_attn/{name}_proj"))?;
+                    if map.weight.shape != [width, width] {
+                        return Err(format!("attention of shape {:?}", map.weight.shape));
+                    }
+                    maps.push(if *name == "q" { scaled(map, heads) } else { map });
                 }
-            }
-            let value =
-                |row: usize, column: usize| maps[column / width].weight.values[row * width + column % width];
-            let matrix = Matrix::new(isa, self.format, width, 3 * width, value);
-            let bias = maps
-                .iter()
-                .flat_map(|map| map.bias.clone().unwrap_or_else(|| vec![0.0; width]));
-            Ok((matrix, Some(bias.collect())))
-        })?;
+                let value = |row: usize, column: usize| {
+                    maps[column / width].weight.values[row * width + column % width]
+                };
+                let matrix = Matrix::new(isa, format, width, maps.len() * width, value);
+                let bias = maps
+                    .iter()
+                    .flat_map(|map| map.bias.clone().unwrap_or_else(|| vec![0.0; width]));
+                Ok((matrix, Some(bias.collect())))
+            })?;
+            Ok::<_, String>(Linear {
+                norm: None,
+                matrix,
+                bias,
+            })
+        };
+        let maps = match self.format {
+            Format::W8A16 => vec![
+                some(".qk", beside(isa, self.format), &["q", "k"])?,
+                some(".v", self.format, &["v"])?,
+            ],
+            format => vec![some("", format, &["q", "k", "v"])?],
+        };
         let norm = self.norm(half, &format!("layers.{layer}/self_attn_layer_norm"))?;
-        Ok(Linear {
-            norm: Some(norm),
-            matrix,
-            bias,
-        })
+        Ok(Beside { norm, maps })
     }
 
     /// The linear map of a module.
@@ -495,8 +524,24 @@ impl Build<'_> {
 /// The format of attention and convolutions beside that of linear maps: what they multiply has more range than eight bits.
 pub(super) fn beside(isa: Isa, format: Format) -> Format {
     match format {
-        Format::Int8 if isa.takes(Format::Bf16) => Format::Bf16,
-        Format::Int8 => Format::F32,
+        Format::Int8 | Format::W8A16 if isa.takes(Format::Bf16) => Format::Bf16,
+        Format::Int8 | Format::W8A16 => Format::F32,
+        other => other,
+    }
+}
+
+/// The format of what the decoder listens to: what is read at each step is kept in few bits.
+fn listened(isa: Isa, format: Format) -> Format {
+    match format {
+        Format::Int8 | Format::W8A16 => Format::W8A16,
+        other => beside(isa, other),
+    }
+}
+
+/// The format of the decoder's maps: the few rows of a step take no longer with twice the bits.
+fn of_steps(format: Format) -> Format {
+    match format {
+        Format::Int8 => Format::W8A16,
         other => other,
     }
 }
