@@ -19,6 +19,7 @@ use crate::model::available_threads;
 
 /// What a directory holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Digest {
     /// `sha256:<hex>`.
     pub digest: String,

@@ -38,7 +38,8 @@ pub use remote::Remote;
 pub use secret::Secret;
 
 use crate::{
-    bundled, digest,
+    bundled,
+    digest::{self, Digest},
     kind::ModelFormat,
     model::{Config, Files, Precision},
     tensors::OnnxFiles,
@@ -83,12 +84,9 @@ pub struct Request {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fetched {
-    /// `sha256:<hex>`.
-    pub digest: String,
-    /// Bytes of all files.
-    pub size_bytes: u64,
-    /// Number of files.
-    pub files: usize,
+    /// What its folder holds.
+    #[serde(flatten)]
+    pub model: Digest,
     /// The URI of a source that is elsewhere, without user and query.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
@@ -144,10 +142,10 @@ fn bring(request: &Request, place: &Place) -> Result<Fetched, FetchError> {
     }
     let from = local(&request.source)?;
     let fetched = verify(&from, request.format, expected)?;
-    if let Ok(there) = verify(to, request.format, Some(&fetched.digest)) {
+    if let Ok(there) = verify(to, request.format, Some(&fetched.model.digest)) {
         return Ok(there);
     }
-    let same = |copy: &Path| verify(copy, request.format, Some(&fetched.digest)).map(drop);
+    let same = |copy: &Path| verify(copy, request.format, Some(&fetched.model.digest)).map(drop);
     place.copy(&from, same).inspect_err(|_| place.clear())?;
     Ok(fetched)
 }
@@ -168,8 +166,13 @@ fn local(source: &Source) -> Result<PathBuf, FetchError> {
 /// Puts the weights of a model in order, where that is asked for.
 fn prepacked(request: &Request, dir: &Path, fetched: Fetched) -> Fetched {
     match (request.prepack, request.format) {
-        (Some(precision), ModelFormat::Whisper) => prepack::prepack(dir, precision, &fetched),
-        (Some(_), ModelFormat::Onnx) | (None, _) => {}
+        (Some(precision), ModelFormat::Whisper) => prepack::prepack(dir, precision, &fetched.model),
+        (Some(_), ModelFormat::Onnx) => {
+            tracing::warn!(
+                "only a Whisper's weights are prepacked: --prepack does nothing with --format onnx"
+            )
+        }
+        (None, _) => {}
     }
     fetched
 }
@@ -190,9 +193,7 @@ fn verify(dir: &Path, format: ModelFormat, expected: Option<&str>) -> Result<Fet
             actual: digest.digest,
         }),
         _ => Ok(Fetched {
-            digest: digest.digest,
-            size_bytes: digest.size_bytes,
-            files: digest.files,
+            model: digest,
             source: None,
             resolved_revision: None,
         }),

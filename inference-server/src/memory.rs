@@ -83,4 +83,11 @@ impl Mapped {
     pub(crate) fn words(&self) -> &[u32] {
         bytemuck::try_cast_slice(self.bytes()).unwrap_or_default()
     }
+
+    /// Its bytes as numbers, in the same way.
+    pub(crate) fn numbers<T: bytemuck::AnyBitPattern>(&self) -> Vec<T> {
+        bytemuck::try_cast_slice(self.bytes())
+            .unwrap_or_default()
+            .to_vec()
+    }
 }

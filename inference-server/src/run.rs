@@ -27,6 +27,7 @@ use crate::{
     bundled::NotBundled,
     cli::Command,
     desk::{Desk, Served, Settings},
+    digest::Digest,
     evaluate::{self, EvaluateError},
     fetch::{self, FetchError},
     inspect::{self, InspectError},
@@ -169,9 +170,12 @@ pub fn command(command: Command) -> Result<(), Error> {
         Command::Fetch(args) => {
             telemetry::init(LogFormat::Text, "info")?;
             let fetch::Fetched {
-                digest,
-                size_bytes,
-                files,
+                model:
+                    Digest {
+                        digest,
+                        size_bytes,
+                        files,
+                    },
                 source: _,
                 resolved_revision,
             } = fetch::run(&args.into_request())?;

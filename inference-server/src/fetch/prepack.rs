@@ -2,23 +2,15 @@
 
 use std::path::Path;
 
-use super::{
-    Fetched,
-    space::{free, human},
-};
+use super::space::{free, human};
 use crate::{
     digest::Digest,
     model::{Precision, Prepacking},
 };
 
 /// Puts the weights of a model in order, unless they are already; what stands in the way is logged.
-pub(super) fn prepack(dir: &Path, precision: Precision, fetched: &Fetched) {
-    let digest = Digest {
-        digest: fetched.digest.clone(),
-        size_bytes: fetched.size_bytes,
-        files: fetched.files,
-    };
-    match write(dir, precision, &digest) {
+pub(super) fn prepack(dir: &Path, precision: Precision, digest: &Digest) {
+    match write(dir, precision, digest) {
         Ok(Some(bytes)) => {
             tracing::info!(%precision, bytes, "the weights are prepacked: the server starts at once on this kind of machine")
         }

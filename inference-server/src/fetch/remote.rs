@@ -85,7 +85,7 @@ pub(super) fn fetch(remote: &Remote, place: &Place, request: &Request) -> Result
         asked_for,
         source: listing.source,
         revision: listing.revision,
-        digest: fetched.digest.clone(),
+        digest: fetched.model.digest.clone(),
     };
     origin.write(&shared.files)?;
     place.put(&shared.files)?;

@@ -49,8 +49,8 @@ fn a_copy_is_whole_and_the_second_time_nothing_is_written() {
     let (from, volume) = (model(), tempfile::tempdir().unwrap());
     let to = volume.path().join("models/nano");
     let fetched = run(&request(from.path(), Some(&to))).unwrap();
-    assert_eq!(fetched.digest, digest::directory(&to).unwrap().digest);
-    assert_eq!((fetched.files, beside(&to)), (7, vec!["nano".to_owned()]));
+    assert_eq!(fetched.model.digest, digest::directory(&to).unwrap().digest);
+    assert_eq!((fetched.model.files, beside(&to)), (7, vec!["nano".to_owned()]));
 
     let written = fs::metadata(to.join("config.json")).unwrap().modified().unwrap();
     assert_eq!(run(&request(from.path(), Some(&to))).unwrap(), fetched);
@@ -67,7 +67,7 @@ fn a_pinned_copy_outlives_its_source() {
     let fetched = run(&request(from.path(), Some(&to))).unwrap();
     let gone = Path::new("/nowhere");
     let pinned = Request {
-        digest: Some(fetched.digest.clone()),
+        digest: Some(fetched.model.digest.clone()),
         ..request(gone, Some(&to))
     };
     assert_eq!(run(&pinned).unwrap(), fetched);
@@ -86,7 +86,7 @@ fn a_damaged_or_different_copy_is_replaced() {
     fs::write(to.join("left-over"), "").unwrap();
     fs::create_dir(volume.path().join(".nano.partial")).unwrap();
     let fetched = run(&request(from.path(), Some(&to))).unwrap();
-    assert_eq!(digest::directory(&to).unwrap().digest, fetched.digest);
+    assert_eq!(digest::directory(&to).unwrap().digest, fetched.model.digest);
     assert_eq!(beside(&to), ["nano"]);
 }
 
@@ -130,7 +130,7 @@ fn the_report_says_what_happened() {
     let fetched = run(&verified).unwrap();
     assert_eq!(
         read(),
-        json!({"digest": fetched.digest, "sizeBytes": fetched.size_bytes, "files": 7})
+        json!({"digest": fetched.model.digest, "sizeBytes": fetched.model.size_bytes, "files": 7})
     );
 
     let missing = Request {
@@ -157,7 +157,7 @@ fn two_at_once_do_not_disturb_each_other() {
     assert!(
         results
             .into_iter()
-            .all(|fetched| fetched.unwrap().digest == digest)
+            .all(|fetched| fetched.unwrap().model.digest == digest)
     );
 }
 

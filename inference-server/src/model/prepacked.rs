@@ -131,10 +131,8 @@ impl Prepacked {
         let matrix = shape.and_then(|shape: Shape| {
             let words = self.part(&format!("{name}.words"))?;
             let each = |what: &str| self.part(&format!("{name}.{what}"));
-            let scales =
-                each("scales").map(|part| part.words().iter().copied().map(f32::from_bits).collect());
-            let surplus =
-                each("surplus").map(|part| part.words().iter().map(|&word| word.cast_signed()).collect());
+            let scales = each("scales").map(|part| part.numbers());
+            let surplus = each("surplus").map(|part| part.numbers());
             let beside = (scales.unwrap_or_default(), surplus.unwrap_or_default());
             let takes = isa.takes(shape.format);
             takes.then(|| Matrix::kept(isa, shape.format, [shape.depth, shape.columns], words, beside))?
@@ -144,8 +142,7 @@ impl Prepacked {
 
     /// Numbers, if there are such.
     pub(super) fn numbers(&self, name: &str) -> Option<Vec<f32>> {
-        let part = self.part(name)?;
-        Some(part.words().iter().copied().map(f32::from_bits).collect())
+        Some(self.part(name)?.numbers())
     }
 
     fn part(&self, name: &str) -> Option<Mapped> {

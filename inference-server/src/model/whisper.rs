@@ -21,6 +21,7 @@ use crate::{
     kernels::{
         attention::Heads,
         cache::Cache,
+        key_values,
         layers::{Beside, Convolution, FeedForward, LayerNorm, Linear, Memorise, SelfAttention},
         matrix::Matrix,
         operators::{Kernel, Machine, Operator},
@@ -135,8 +136,10 @@ impl Whisper {
 
     /// Bytes of what the decoder listens to, for one window.
     pub(crate) fn memories_size(&self) -> usize {
-        let sizes = &self.sizes;
-        2 * sizes.decoder_layers * sizes.encoder_positions * sizes.width * size_of::<f32>()
+        let (isa, sizes) = (self.machine.isa, &self.sizes);
+        let format = listened(isa, self.format);
+        let (keys, values) = key_values::sizes(isa, format, self.heads, sizes.encoder_positions);
+        sizes.decoder_layers * (keys + values) * size_of::<u32>()
     }
 
     /// An empty cache.
