@@ -182,7 +182,7 @@ fn weights_beside_a_graph_count_in_the_digest_and_are_copied() {
         patience: fetch::Patience::default(),
         progress: None,
     });
-    assert_eq!(fetched.unwrap().digest, before.digest);
+    assert_eq!(fetched.unwrap().model.digest, before.digest);
     same("external", &to.path().join("model"), None, 2e-4);
 
     let data = dir.path().join("onnx/encoder_model.onnx_data");

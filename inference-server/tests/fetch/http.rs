@@ -18,14 +18,14 @@ async fn a_model_comes_whole_and_a_second_time_nobody_is_asked() {
     let remote = Remote::Http(server.links(&model, true));
     let volume = Volume::new();
     let fetched = volume.fetch(remote.clone(), |_| {}).await.unwrap();
-    assert_eq!(fetched.digest, digest_of(&model));
-    assert_eq!((fetched.files, fetched.source), (7, Some(server.url("/m/"))));
+    assert_eq!(fetched.model.digest, digest_of(&model));
+    assert_eq!((fetched.model.files, fetched.source), (7, Some(server.url("/m/"))));
     assert_holds(&volume.to(), &model);
     assert_eq!(volume.left_over(), [""; 0]);
 
     assert_eq!(server.asked().len(), 7);
     let again = volume.fetch(remote, |_| {}).await.unwrap();
-    assert_eq!(again.digest, fetched.digest);
+    assert_eq!(again.model.digest, fetched.model.digest);
     assert_eq!(
         again.source,
         Some(server.url("/m/")),
@@ -278,7 +278,7 @@ async fn another_digest_than_the_pinned_one_is_never_the_model() {
         server.hold(&format!("/m/{path}"), bytes);
     }
     let fetched = volume.fetch(remote, pinned).await.unwrap();
-    assert_eq!(fetched.digest, pin);
+    assert_eq!(fetched.model.digest, pin);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -322,7 +322,7 @@ async fn many_pods_at_once_download_once() {
     let remote = Remote::Http(server.links(&model, false));
     let fetches = (0..4).map(|_| volume.fetch(remote.clone(), |_| {}));
     for fetched in futures::future::join_all(fetches).await {
-        assert_eq!(fetched.unwrap().digest, digest_of(&model));
+        assert_eq!(fetched.unwrap().model.digest, digest_of(&model));
     }
     assert_eq!(server.asked().len(), 7);
 }
