@@ -19,7 +19,10 @@ async fn a_model_comes_whole_and_a_second_time_nobody_is_asked() {
     let volume = Volume::new();
     let fetched = volume.fetch(remote.clone(), |_| {}).await.unwrap();
     assert_eq!(fetched.model.digest, digest_of(&model));
-    assert_eq!((fetched.model.files, fetched.source), (7, Some(server.url("/m/"))));
+    assert_eq!(
+        (fetched.model.files, fetched.source),
+        (7, Some(server.url("/m/")))
+    );
     assert_holds(&volume.to(), &model);
     assert_eq!(volume.left_over(), [""; 0]);
 
