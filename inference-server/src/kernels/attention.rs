@@ -84,7 +84,7 @@ impl Memory<'_> {
                         count: some.count,
                         stride: self.positions,
                     };
-                    let mut weights = rows.words(self.isa, self.format, self.positions);
+                    let mut weights = rows.words(self.isa, self.format, self.isa.offset(), self.positions);
                     let both = weights.scales.iter_mut().zip(scales);
                     both.for_each(|(scale, of_sum)| *scale *= of_sum);
                     weights

@@ -32,8 +32,14 @@ impl Finish<'_> {
     }
 }
 
-/// What integer sums need to be numbers: for each column what is taken off, and what it is multiplied by.
-pub(super) type Integers<'a> = (&'a [i32], &'a [f32]);
+/// What integer sums need to be numbers, for each column.
+#[derive(Clone, Copy)]
+pub(super) struct Integers<'a> {
+    /// What is taken off.
+    pub(super) surplus: &'a [i32],
+    /// What the rest is multiplied by; nothing where that is 1.
+    pub(super) scales: Option<&'a [f32]>,
+}
 
 /// A tile of sums, rows of `width` words. Integers of two digits are two rows, the sums of the greater ones first.
 #[derive(Clone, Copy)]
@@ -93,8 +99,8 @@ impl Row<'_> {
     fn numbers<const N: usize>(&self, at: usize) -> [f32; N] {
         let sums: [u32; N] = some(self.words, at);
         let mut x = match self.integers {
-            Some((surplus, scales)) => {
-                let (surplus, scales): ([i32; N], [f32; N]) = (some(surplus, at), some(scales, at));
+            Some(Integers { surplus, scales }) => {
+                let surplus: [i32; N] = some(surplus, at);
                 let mut numbers: [f32; N] = std::array::from_fn(|i| (sums[i] as i32 - surplus[i]) as f32);
                 if !self.lesser.is_empty() {
                     let lesser: [u32; N] = some(self.lesser, at);
@@ -102,6 +108,7 @@ impl Row<'_> {
                         numbers[i] = numbers[i] * DIGIT as f32 + (lesser[i] as i32 - surplus[i]) as f32;
                     }
                 }
+                let scales: [f32; N] = scales.map_or([1.0; N], |scales| some(scales, at));
                 std::array::from_fn(|i| numbers[i] * (self.scale * scales[i]))
             }
             None => sums.map(|sum| f32::from_bits(sum) * self.scale),

@@ -3,14 +3,12 @@
 //! In eight bits each position of each head has a scale, as the values of KIVI have (Liu et al., 2024); those of the values go into the
 //! weights of attention.
 
-use std::borrow::Cow;
-
 use bytemuck::cast_slice;
 
 use super::{
     attention::Heads,
-    functions::{fours, pairs, quantise, scale_of_row, sum_of_bytes},
-    matrix::{Panels, Rows, Words, bits, bits_mut, size},
+    functions::{fours, pairs, scale_of_row, sum_of_bytes},
+    matrix::{Panels, Rows, bits, bits_mut, size},
     pool::Pool,
     share::Shared,
     tile::{Format, Isa},
@@ -33,15 +31,15 @@ pub fn sizes(isa: Isa, format: Format, heads: Heads, positions: usize) -> (usize
     (heads.count * keys, heads.count * values)
 }
 
-/// Of one head. In eight bits scales and surpluses of the positions come after the keys, and after the values the scales of the positions,
-/// then scales (all 1) and surpluses of the columns.
+/// Of one head. In eight bits scales and surpluses of the positions come after the keys, and after the values scales of the positions and
+/// surpluses of the columns.
 fn head_sizes(isa: Isa, format: Format, width: usize, positions: usize) -> (usize, usize) {
     let (keys, values) = (
         size(isa, format, width, positions),
         size(isa, format, positions, width),
     );
     if format.is_integer() {
-        (keys + 2 * positions, values + positions + 2 * width)
+        (keys + 2 * positions, values + positions + width)
     } else {
         (keys, values)
     }
@@ -52,6 +50,7 @@ pub fn order_keys(isa: Isa, format: Format, pool: &Pool, heads: Heads, rows: Row
     let (each, _) = head_sizes(isa, format, heads.width, rows.count);
     let (words, width) = (size(isa, format, heads.width, rows.count), isa.panel());
     let depth = heads.width.div_ceil(format.per_word());
+    let of_columns = if format.is_integer() { Format::Int8 } else { format };
     let shared = Shared::new(bits_mut(out));
     pool.each(heads.count, true, |head| {
         // Sound: each head has a part of its own.
@@ -64,16 +63,12 @@ pub fn order_keys(isa: Isa, format: Format, pool: &Pool, heads: Heads, rows: Row
                 count,
                 ..rows
             };
-            let keys = if format.is_integer() {
-                let keys = signed(isa, keys, heads.width);
-                for (i, words) in keys.words.chunks(keys.stride).enumerate() {
-                    scales[first + i] = keys.scales[i].to_bits();
-                    surplus[first + i] = (isa.offset() * sum_of_bytes(isa, words)).cast_unsigned();
-                }
-                keys
-            } else {
-                keys.words(isa, format, heads.width)
-            };
+            let keys = keys.words(isa, of_columns, 0, heads.width);
+            for (i, scale) in keys.scales.iter().enumerate() {
+                let words = &keys.words[i * keys.stride..][..keys.stride];
+                scales[first + i] = scale.to_bits();
+                surplus[first + i] = (isa.offset() * sum_of_bytes(isa, words)).cast_unsigned();
+            }
             for (i, out) in out.chunks_mut(width).enumerate() {
                 let words = keys.words[i..].iter().step_by(keys.stride);
                 out[..count]
@@ -84,23 +79,6 @@ pub fn order_keys(isa: Isa, format: Format, pool: &Pool, heads: Heads, rows: Row
             }
         }
     });
-}
-
-/// Rows in eight bits as columns have them.
-fn signed(isa: Isa, rows: Rows<'_>, depth: usize) -> Words<'static> {
-    let stride = depth.div_ceil(Format::Int8.per_word());
-    let mut words = vec![0; rows.count * stride];
-    let mut row = vec![0.0; stride * Format::Int8.per_word()];
-    let scales = words.chunks_mut(stride).enumerate().map(|(i, words)| {
-        row[..depth].copy_from_slice(&rows.values[i * rows.stride..][..depth]);
-        quantise(isa, &row, 0, words)
-    });
-    Words {
-        scales: scales.collect(),
-        words: Cow::Owned(words),
-        count: rows.count,
-        stride,
-    }
 }
 
 /// Puts values in order: `rows` has one row a position, the heads side by side. All of `out` is written.
@@ -147,9 +125,7 @@ fn order_in_bytes<'a>(
 ) {
     let (per_word, panel_width) = (Format::Int8.per_word(), isa.panel());
     let depth = positions.div_ceil(per_word);
-    let (scales, of_columns) = beside.split_at_mut(positions);
-    let (ones, surplus) = of_columns.split_at_mut(width);
-    ones.fill(1f32.to_bits());
+    let (scales, surplus) = beside.split_at_mut(positions);
     let mut sums = vec![0; width];
     for i in 0..depth {
         let four = std::array::from_fn(|j| row(i * per_word + j));
@@ -220,9 +196,8 @@ impl<'a> Memory<'a> {
         let (_, each) = head_sizes(isa, format, self.heads.width, self.positions);
         let all = &self.values[head * each..(head + 1) * each];
         let (words, beside) = all.split_at(size(isa, format, shape[0], shape[1]));
-        let (scales, of_columns) = beside.split_at(beside.len().min(self.positions));
-        let (ones, surplus) = of_columns.split_at(of_columns.len() / 2);
-        let beside = (cast_slice(ones), cast_slice(surplus));
-        (Panels::of(isa, format, shape, words, beside), cast_slice(scales))
+        let (scales, surplus) = beside.split_at(beside.len().min(self.positions));
+        let panels = Panels::of(isa, format, shape, words, (&[], cast_slice(surplus)));
+        (panels, cast_slice(scales))
     }
 }

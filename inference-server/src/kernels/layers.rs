@@ -16,10 +16,8 @@ use super::{
     tile::{Format, Isa},
 };
 
-/// `x A + b`, of rows that are normalised before where that is wanted, plus the second input if there is one.
+/// `x A + b`, plus the second input if there is one.
 pub struct Linear {
-    /// What is done to the rows first.
-    pub norm: Option<LayerNorm>,
     /// A; others may use it too.
     pub matrix: Arc<Matrix>,
     /// b.
@@ -34,14 +32,14 @@ fn in_blocks<'a>(
     pool: &Pool,
     (rows, width): (&'a [f32], usize),
     (out, columns): (&'a mut [f32], usize),
-    work: impl Fn(&Pool, usize, &[f32], &mut [f32]) + Sync + Send,
+    work: impl Fn(&Pool, &[f32], &mut [f32]) + Sync + Send,
 ) {
     if rows.len() / width < 2 * pool.threads() * BLOCK {
-        return work(pool, 0, rows, out);
+        return work(pool, rows, out);
     }
     let blocks = rows.chunks(BLOCK * width).zip(out.chunks_mut(BLOCK * columns));
     let alone = Pool::new(1);
-    pool.share(blocks, true, |i, (rows, out)| work(&alone, i * BLOCK, rows, out));
+    pool.share(blocks, true, |_, (rows, out)| work(&alone, rows, out));
 }
 
 impl Linear {
@@ -79,44 +77,23 @@ impl Kernel for Linear {
     }
 
     fn run(&self, machine: &Machine, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> TractResult<()> {
-        let plus = inputs.get(1).copied();
-        let (depth, columns) = (self.matrix.depth(), self.matrix.columns());
-        let Some(norm) = &self.norm else {
-            self.apply(&machine.pool, inputs[0], (&mut *outputs[0], columns), false, plus);
-            return Ok(());
-        };
-        in_blocks(
-            &machine.pool,
-            (inputs[0], depth),
-            (&mut *outputs[0], columns),
-            |pool, first, rows, out| {
-                with_scratch(rows.len(), |normal| {
-                    norm.apply(machine.isa, rows, normal);
-                    self.apply(
-                        pool,
-                        normal,
-                        (out, columns),
-                        false,
-                        plus.map(|plus| &plus[first * columns..]),
-                    );
-                });
-            },
-        );
+        let out = (&mut *outputs[0], self.matrix.columns());
+        self.apply(&machine.pool, inputs[0], out, false, inputs.get(1).copied());
         Ok(())
     }
 }
 
-/// Several maps of the same rows, normalised; what they give lies beside each other.
-pub struct Beside {
+/// Maps of the same rows, which are normalised first; what they give lies side by side.
+pub struct Projections {
     /// What is done to the rows first.
     pub norm: LayerNorm,
-    /// The maps, which normalise nothing themselves.
+    /// The maps.
     pub maps: Vec<Linear>,
 }
 
-impl Kernel for Beside {
+impl Kernel for Projections {
     fn name(&self) -> &'static str {
-        "Beside"
+        "Projections"
     }
 
     fn columns(&self) -> Vec<usize> {
@@ -129,7 +106,7 @@ impl Kernel for Beside {
             &machine.pool,
             (inputs[0], depth),
             (&mut *outputs[0], columns),
-            |pool, _, rows, out| {
+            |pool, rows, out| {
                 with_scratch(rows.len(), |normal| {
                     self.norm.apply(machine.isa, rows, normal);
                     let mut at = 0;
@@ -170,7 +147,7 @@ impl Kernel for FeedForward {
             &machine.pool,
             (inputs[0], depth),
             (&mut *outputs[0], columns),
-            |pool, _, rows, out| {
+            |pool, rows, out| {
                 let count = rows.len() / depth;
                 with_scratch(count * (depth + inner), |scratch| {
                     let (normal, wide) = scratch.split_at_mut(count * depth);
@@ -219,7 +196,7 @@ impl Kernel for LayerNorm {
             &machine.pool,
             (inputs[0], width),
             (&mut *outputs[0], width),
-            |_, _, rows, out| self.apply(machine.isa, rows, out),
+            |_, rows, out| self.apply(machine.isa, rows, out),
         );
         Ok(())
     }

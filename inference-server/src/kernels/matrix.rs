@@ -7,7 +7,7 @@
 use std::{borrow::Cow, convert::Infallible, mem::MaybeUninit, ops::Range};
 
 use super::{
-    finish::{Finish, Sums, finish},
+    finish::{Finish, Integers, Sums, finish},
     functions::{digits, quantise, round, sum_of_bytes},
     pool::Pool,
     share::Shared,
@@ -32,7 +32,7 @@ pub struct Panels<'a> {
     pub(crate) depth: usize,
     pub(crate) columns: usize,
     pub(crate) words: &'a [u32],
-    /// Of each column, in eight bits.
+    /// Of each column, in eight bits; none where all are 1.
     pub(crate) scales: &'a [f32],
     /// What the rows' offset adds to each column.
     pub(crate) surplus: &'a [i32],
@@ -231,8 +231,8 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// The rows in words of a format.
-    pub(super) fn words(self, isa: Isa, format: Format, depth: usize) -> Words<'a> {
+    /// The rows in words of a format; `offset` is added to what has eight bits.
+    pub(super) fn words(self, isa: Isa, format: Format, offset: i32, depth: usize) -> Words<'a> {
         let (count, each) = (self.count, depth.div_ceil(format.per_word()));
         if format == Format::F32 {
             return Words {
@@ -252,8 +252,8 @@ impl<'a> Rows<'a> {
                 row = &whole;
             }
             match format {
-                Format::Int8 => scales.push(quantise(isa, row, isa.offset(), words)),
-                Format::W8A16 => scales.push(digits(isa, row, isa.offset(), words)),
+                Format::Int8 => scales.push(quantise(isa, row, offset, words)),
+                Format::W8A16 => scales.push(digits(isa, row, offset, words)),
                 _ => round(isa, row, words),
             }
         }
@@ -279,7 +279,8 @@ pub(super) fn bits_mut(values: &mut [f32]) -> &mut [u32] {
 }
 
 impl<'a> Panels<'a> {
-    /// Words that are in order already, [`size`] of them, with a scale and a surplus for each column where the format needs them.
+    /// Words that are in order already, [`size`] of them, with a scale (or none for any) and a surplus for each column where the format needs
+    /// them.
     pub(super) fn of(
         isa: Isa,
         format: Format,
@@ -289,9 +290,14 @@ impl<'a> Panels<'a> {
     ) -> Panels<'a> {
         let each = if format.is_integer() { columns } else { 0 };
         assert_eq!(
-            [words.len(), scales.len(), surplus.len()],
-            [size(isa, format, depth, columns), each, each],
+            (words.len(), surplus.len()),
+            (size(isa, format, depth, columns), each),
             "the panels of {depth} x {columns}"
+        );
+        assert!(
+            [0, each].contains(&scales.len()),
+            "{} scales of {each} columns",
+            scales.len()
         );
         Panels {
             isa,
@@ -337,7 +343,7 @@ impl<'a> Panels<'a> {
         if blocks >= 2 * pool.threads() {
             pool.each(blocks, worth, |i| {
                 let some = rows.some(i * block, block.min(rows.count - i * block));
-                let words = some.words(self.isa, self.format, self.depth);
+                let words = some.words(self.isa, self.format, self.isa.offset(), self.depth);
                 let finish = finish.after(i * block * stride);
                 // Sound: tasks have different rows.
                 unsafe {
@@ -345,7 +351,7 @@ impl<'a> Panels<'a> {
                 };
             });
         } else {
-            let words = rows.words(self.isa, self.format, self.depth);
+            let words = rows.words(self.isa, self.format, self.isa.offset(), self.depth);
             let parts = (4 * pool.threads()).min(panels);
             pool.each(parts, worth, |part| {
                 let panels = panels * part / parts..panels * (part + 1) / parts;
@@ -424,10 +430,10 @@ impl<'a> Panels<'a> {
             return;
         }
         let columns = first..first + used;
-        let integers = self
-            .format
-            .is_integer()
-            .then(|| (&self.surplus[columns.clone()], &self.scales[columns.clone()]));
+        let integers = self.format.is_integer().then(|| Integers {
+            surplus: &self.surplus[columns.clone()],
+            scales: self.scales.get(columns.clone()),
+        });
         let sums = Sums {
             // Sound: the kernel wrote `count` rows of `width`.
             words: unsafe { std::slice::from_raw_parts(tile, count * digits * width) },

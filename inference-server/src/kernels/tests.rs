@@ -11,7 +11,7 @@ use super::{
     finish::Finish,
     functions::{self, reference},
     key_values::{Memory, order_keys, order_values, sizes},
-    layers::{Beside, Convolution, FeedForward, LayerNorm, Linear},
+    layers::{Convolution, FeedForward, LayerNorm, Linear, Projections},
     matrix::{Matrix, Rows},
     operators::{Kernel, Machine},
     pool::Pool,
@@ -252,24 +252,23 @@ proptest! {
                 out
             };
             let norm = || LayerNorm { weight: weight.clone(), bias: vec![0.0; width], epsilon: 0.1 };
-            let linear = |norm, values: &[f32], depth: usize, columns: usize, bias| Linear {
-                norm,
+            let linear = |values: &[f32], depth: usize, columns: usize, bias| Linear {
                 matrix: Arc::new(Matrix::new(isa, Format::F32, depth, columns, |i, j| values[i * columns + j])),
                 bias,
             };
-            let wide_one = linear(Some(norm()), &a, width, inner, Some(bias.clone()));
-            close(&run(&wide_one, rows * inner), &wide.concat(), 1e-3)?;
+            let one = Projections { norm: norm(), maps: vec![linear(&a, width, inner, Some(bias.clone()))] };
+            close(&run(&one, rows * inner), &wide.concat(), 1e-3)?;
             let feed_forward = FeedForward {
                 norm: norm(),
-                wide: linear(None, &a, width, inner, Some(bias.clone())),
-                narrow: linear(None, &b, inner, width, None),
+                wide: linear(&a, width, inner, Some(bias.clone())),
+                narrow: linear(&b, inner, width, None),
             };
             close(&run(&feed_forward, rows * width), &fed, 1e-3)?;
             let parts = [(0, inner / 2), (inner / 2, inner)].map(|(from, to)| {
                 let some: Vec<f32> = a.chunks(inner).flat_map(|row| &row[from..to]).copied().collect();
-                linear(None, &some, width, to - from, Some(bias[from..to].to_vec()))
+                linear(&some, width, to - from, Some(bias[from..to].to_vec()))
             });
-            let beside = Beside { norm: norm(), maps: parts.into() };
+            let beside = Projections { norm: norm(), maps: parts.into() };
             close(&run(&beside, rows * inner), &wide.concat(), 1e-3)?;
             let convolution = Convolution {
                 matrix: Arc::new(Matrix::new(isa, Format::F32, 3 * width, inner, |i, j| kernel[i * inner + j])),

@@ -28,12 +28,13 @@ use crate::{
 };
 
 /// What the order follows from: a file that other sources made is not used.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
     include_str!("prepacked.rs"),
     include_str!("prepacked/prepacking.rs"),
     include_str!("parts.rs"),
     include_str!("whisper.rs"),
     include_str!("weights.rs"),
+    include_str!("../kernels/functions.rs"),
     include_str!("../kernels/matrix.rs"),
     include_str!("../kernels/tile.rs"),
 ];

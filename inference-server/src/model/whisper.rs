@@ -22,7 +22,7 @@ use crate::{
         attention::Heads,
         cache::Cache,
         key_values,
-        layers::{Beside, Convolution, FeedForward, LayerNorm, Linear, Memorise, SelfAttention},
+        layers::{Convolution, FeedForward, LayerNorm, Linear, Memorise, Projections, SelfAttention},
         matrix::Matrix,
         operators::{Kernel, Machine, Operator},
         tile::{Format, Isa},
@@ -336,9 +336,9 @@ impl Build<'_> {
             let module = |name: &str| format!("layers.{layer}/{name}_proj");
             let out = self.map(half, &module("self_attn/out"))?;
             x = self.wire(&mut graph, out, &[seen, x])?;
-            let query = Linear {
-                norm: Some(self.norm(half, &format!("layers.{layer}/encoder_attn_layer_norm"))?),
-                ..self.changed(half, &module("encoder_attn/q"), |map| scaled(map, heads))?
+            let query = Projections {
+                norm: self.norm(half, &format!("layers.{layer}/encoder_attn_layer_norm"))?,
+                maps: vec![self.changed(half, &module("encoder_attn/q"), |map| scaled(map, heads))?],
             };
             let query = self.wire(&mut graph, query, &[x])?;
             let of_layer = self.watched.iter().filter(|(at, _)| *at == layer);
@@ -360,10 +360,12 @@ impl Build<'_> {
             hand: self.hand.clone(),
         };
         x = self.wire(&mut graph, pick, &[x])?;
-        let output = Linear {
-            norm: Some(self.norm(half, "decoder/layer_norm")?),
-            matrix: output.clone(),
-            bias: None,
+        let output = Projections {
+            norm: self.norm(half, "decoder/layer_norm")?,
+            maps: vec![Linear {
+                matrix: output.clone(),
+                bias: None,
+            }],
         };
         let scores = self.wire(&mut graph, output, &[x])?;
         finish(graph, &[scores])
@@ -455,7 +457,7 @@ impl Build<'_> {
 
     /// Queries, keys and values of a layer's attention to itself beside each other, of the rows, normalised. In the decoder queries and keys
     /// are more exact than other maps in eight bits: soft-max makes much of a small difference of theirs.
-    fn mixed(&self, half: Half<'_>, layer: usize, heads: Heads) -> Result<Beside, String> {
+    fn mixed(&self, half: Half<'_>, layer: usize, heads: Heads) -> Result<Projections, String> {
         let (isa, width) = (self.machine.isa, self.sizes.width);
         let some = |name: &str, format: Format, which: &[&str]| {
             let (matrix, bias) = half.matrix(&format!("layers.{layer}.self_attn{name}"), |weights| {
@@ -476,11 +478,7 @@ impl Build<'_> {
                     .flat_map(|map| map.bias.clone().unwrap_or_else(|| vec![0.0; width]));
                 Ok((matrix, Some(bias.collect())))
             })?;
-            Ok::<_, String>(Linear {
-                norm: None,
-                matrix,
-                bias,
-            })
+            Ok::<_, String>(Linear { matrix, bias })
         };
         let maps = match self.format {
             Format::W8A16 => vec![
@@ -490,7 +488,7 @@ impl Build<'_> {
             format => vec![some("", format, &["q", "k", "v"])?],
         };
         let norm = self.norm(half, &format!("layers.{layer}/self_attn_layer_norm"))?;
-        Ok(Beside { norm, maps })
+        Ok(Projections { norm, maps })
     }
 
     /// The linear map of a module.
@@ -509,11 +507,7 @@ impl Build<'_> {
             let map = change(weights.map(module)?);
             Ok((self.ordered(&map), map.bias))
         })?;
-        Ok(Linear {
-            norm: None,
-            matrix,
-            bias,
-        })
+        Ok(Linear { matrix, bias })
     }
 
     fn ordered(&self, map: &Map) -> Matrix {
