@@ -48,6 +48,18 @@ fn find_in(name: &str, directories: &[PathBuf]) -> Result<PathBuf, NotBundled> {
     })
 }
 
+/// A copy of the bundled model, for tests that change it.
+#[cfg(test)]
+pub(crate) fn copy() -> tempfile::TempDir {
+    let (from, to) = (find(DEFAULT).unwrap(), tempfile::tempdir().unwrap());
+    for file in crate::digest::files(&from).unwrap() {
+        let target = to.path().join(&file);
+        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+        std::fs::copy(from.join(&file), target).unwrap();
+    }
+    to
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -149,7 +149,7 @@ fn word_error_rate(request: &Request) -> Result<Report, EvaluateError> {
 }
 
 fn load(request: &Request) -> Result<Model, EvaluateError> {
-    let model = request.model.load();
+    let model = request.model.load_as_served();
     let model = model.map_err(|e| EvaluateError::InvalidModel(e.to_string()))?;
     request.verify(&model.facts().digest)?;
     Ok(model)

@@ -22,6 +22,8 @@ mod error;
 mod exported;
 mod files;
 pub(crate) mod graph;
+mod kept;
+mod measured;
 mod parts;
 mod precision;
 mod prepacked;
@@ -37,6 +39,7 @@ pub use device::Device;
 pub use dtype::Dtype;
 pub use error::ModelError;
 pub use files::{Decoders, Files, Graphs};
+pub use measured::Measured;
 pub use precision::Precision;
 pub use prepacked::{PrepackError, Prepacking};
 pub use threads::available as available_threads;
@@ -95,9 +98,14 @@ impl Model {
         } else {
             threads
         };
+        let measured = || Measured::find(dir, files.graphs.dtype);
         let wanted = Wanted {
             device,
             precision,
+            chosen: match precision {
+                Precision::Auto => measured().map_or(precision, |measured| measured.precision),
+                precision => precision,
+            },
             threads,
         };
         let (config, vocabulary, detector, loaded, digest) = read(dir, &files, wanted)?;
@@ -200,7 +208,9 @@ fn read_weights(
     wanted: Wanted,
 ) -> Result<(Loaded, Digest), ModelError> {
     let load = |prepacked| engine::load(&files.graphs, config, wanted, prepacked, device::look);
-    if let Some(prepacked) = Prepacked::find(dir, files.graphs.dtype, wanted.precision) {
+    if wanted.device != Device::Cuda
+        && let Some(prepacked) = Prepacked::find(dir, files.graphs.dtype, wanted.chosen)
+    {
         return Ok((load(Some(&prepacked))?, prepacked.digest().clone()));
     }
     thread::scope(|scope| {

@@ -1,15 +1,17 @@
-//! A model that was brought in; its weights in order beside it out, for a server on this machine. A model without them is served all the same.
+//! A model that was brought in; its weights in order beside it out, for a server on this machine, and what its precisions are worth. A model
+//! without them is served all the same.
 
 use std::path::Path;
 
 use super::space::{free, human};
 use crate::{
     digest::Digest,
-    model::{Precision, Prepacking},
+    model::{Measured, Precision, Prepacking},
 };
 
 /// Puts the weights of a model in order, unless they are already; what stands in the way is logged.
 pub(super) fn prepack(dir: &Path, precision: Precision, digest: &Digest) {
+    let precision = chosen(dir, precision, digest);
     match write(dir, precision, digest) {
         Ok(Some(bytes)) => {
             tracing::info!(%precision, bytes, "the weights are prepacked: the server starts at once on this kind of machine")
@@ -17,6 +19,24 @@ pub(super) fn prepack(dir: &Path, precision: Precision, digest: &Digest) {
         Ok(None) => tracing::info!(%precision, "the weights are prepacked already"),
         Err(why) => {
             tracing::warn!(%precision, why, "the weights are not prepacked: the server reads the graphs at each start")
+        }
+    }
+}
+
+/// The precision that a server takes which is asked for this one; what stands in the way of measuring it is logged.
+fn chosen(dir: &Path, precision: Precision, digest: &Digest) -> Precision {
+    if precision != Precision::Auto {
+        return precision;
+    }
+    match Measured::kept(dir, digest) {
+        Ok(measured) => {
+            let chosen = measured.precision;
+            tracing::info!(cosines = %measured, "auto is {chosen} for this model on this kind of machine");
+            chosen
+        }
+        Err(why) => {
+            tracing::warn!(%why, "the precisions are not measured: auto is f32");
+            Precision::F32
         }
     }
 }
@@ -33,8 +53,7 @@ fn write(dir: &Path, precision: Precision, digest: &Digest) -> Result<Option<u64
         digest.size_bytes,
         free(dir).map_err(|error| error.to_string())?,
     )?;
-    let written = prepacking.write(digest);
-    written.map_err(|error| format!("failed to write beside {}: {error}", dir.display()))?;
+    prepacking.write().map_err(|error| error.to_string())?;
     Ok(Some(bytes))
 }
 

@@ -122,6 +122,11 @@ impl Isa {
         }
     }
 
+    /// Whether it has instructions for a format of fewer bits than single precision.
+    pub fn is_faster_in(self, format: Format) -> bool {
+        self != Isa::Plain && format != Format::F32 && self.takes(format)
+    }
+
     /// What is added to the eight-bit numbers of the rows, which the processor takes without a sign.
     pub fn offset(self) -> i32 {
         match self {

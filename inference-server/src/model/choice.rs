@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Device, Dtype, Model, ModelError, Precision};
+use super::{Device, Dtype, Measured, Model, ModelError, Precision};
 use crate::{
     bundled::{self, NotBundled},
     memory,
@@ -36,11 +36,33 @@ pub enum ChoiceError {
 impl Choice {
     /// Loads the Whisper that was chosen.
     pub fn load(&self) -> Result<Model, ChoiceError> {
-        let dir = match &self.dir {
-            Some(dir) => dir.clone(),
-            None => bundled::find(bundled::DEFAULT)?,
-        };
-        let loaded = Model::load_with(&dir, self.dtype, self.device, self.precision, self.threads);
+        self.load_in(self.precision)
+    }
+
+    /// The same in the precision in which a pod serves it: `auto` is measured now, unless it was before.
+    pub fn load_as_served(&self) -> Result<Model, ChoiceError> {
+        if self.precision != Precision::Auto || self.device == Device::Cuda {
+            return self.load();
+        }
+        match Measured::found(&self.directory()?, self.dtype) {
+            Ok(measured) => self.load_in(measured.precision),
+            Err(why) => {
+                tracing::info!(%why, "the precisions are not measured");
+                self.load()
+            }
+        }
+    }
+
+    fn directory(&self) -> Result<PathBuf, NotBundled> {
+        match &self.dir {
+            Some(dir) => Ok(dir.clone()),
+            None => bundled::find(bundled::DEFAULT),
+        }
+    }
+
+    fn load_in(&self, precision: Precision) -> Result<Model, ChoiceError> {
+        let dir = self.directory()?;
+        let loaded = Model::load_with(&dir, self.dtype, self.device, precision, self.threads);
         memory::give_back();
         loaded.map_err(|source| ChoiceError::Load { dir, source })
     }

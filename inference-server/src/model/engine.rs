@@ -30,6 +30,8 @@ pub(crate) enum Engine {
 pub(super) struct Wanted {
     pub(super) device: Device,
     pub(super) precision: Precision,
+    /// What `auto` stands for, or the same.
+    pub(super) chosen: Precision,
     pub(super) threads: usize,
 }
 
@@ -112,23 +114,20 @@ fn on_cpu(
     prepacked: Option<&Prepacked>,
 ) -> Result<Loaded, ModelError> {
     let machine = Machine::new(wanted.threads);
-    let format = wanted.precision.format(machine.isa);
-    let build = |parts: &Parts<'_>| Whisper::build(parts, config, machine.clone(), format);
+    let format = wanted.chosen.format(machine.isa);
     let loaded = |whisper| wanted.loaded(Engine::Own(Turns::new(whisper)), "own", format);
-    match prepacked.map(|prepacked| build(&Parts::Prepacked(prepacked))) {
-        Some(Ok(whisper)) => {
-            return Ok(Loaded {
-                prepacked: true,
-                ..loaded(whisper)
-            });
+    if let Some(prepacked) = prepacked {
+        match Whisper::build(&Parts::Prepacked(prepacked), config, machine.clone(), format) {
+            Ok(whisper) => {
+                return Ok(Loaded {
+                    prepacked: true,
+                    ..loaded(whisper)
+                });
+            }
+            Err(why) => prepacked.give_up(&why),
         }
-        Some(Err(why)) => tracing::warn!(
-            why,
-            "the prepacked weights cannot be used; the graphs are read instead"
-        ),
-        None => {}
     }
-    match read(graphs, |parts| build(&parts))? {
+    match own(graphs, config, &machine, format)? {
         Ok(whisper) => Ok(loaded(whisper)),
         Err(why) => {
             tracing::info!(why, "the model's graphs are run as they were exported");
@@ -136,6 +135,18 @@ fn on_cpu(
             Ok(wanted.loaded(Engine::Exported(exported), "exported", Format::F32))
         }
     }
+}
+
+/// A Whisper on our own kernels, of the graphs' files, or why they do not run it.
+pub(super) fn own(
+    graphs: &Graphs,
+    config: &Config,
+    machine: &Machine,
+    format: Format,
+) -> Result<Result<Whisper, String>, ModelError> {
+    read(graphs, |parts| {
+        Whisper::build(&parts, config, machine.clone(), format)
+    })
 }
 
 /// The parts of a Whisper in order, or why our own kernels do not run it.
@@ -207,6 +218,7 @@ mod tests {
         let wanted = Wanted {
             device,
             precision,
+            chosen: precision,
             threads: 1,
         };
         load(&files.graphs, &config, wanted, None, || gpu)

@@ -2,12 +2,16 @@
 
 use std::{fmt, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::kernels::tile::{Format, Isa};
 
 /// How the products with weights are computed; everything else is in single precision.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// Single precision.
+    /// The fastest that is near enough to single precision, where it was measured for the model on this kind of machine
+    /// ([`Measured`](super::Measured)); otherwise single precision.
     #[default]
     Auto,
     /// Single precision.
@@ -40,6 +44,12 @@ impl Precision {
             Precision::Int8 => Format::Int8,
         };
         if isa.takes(format) { format } else { Format::F32 }
+    }
+
+    /// Whether a machine is faster with it than in single precision.
+    pub(super) fn is_faster(self, isa: Isa) -> bool {
+        let format = self.format(isa);
+        format != Format::F32 && isa.is_faster_in(format)
     }
 
     /// What a format is called.

@@ -17,9 +17,9 @@ use serde::{Deserialize, Serialize};
 
 pub use prepacking::{PrepackError, Prepacking};
 
-use super::{Dtype, Precision, whisper::beside};
+use super::{Dtype, Precision, kept::About, whisper::beside};
 use crate::{
-    digest::{self, Digest, Seen},
+    digest::{self, Digest},
     kernels::{
         matrix::Matrix,
         tile::{Format, Isa},
@@ -27,31 +27,8 @@ use crate::{
     memory::Mapped,
 };
 
-/// What the order follows from: a file that other sources made is not used.
-const SOURCES: [&str; 8] = [
-    include_str!("prepacked.rs"),
-    include_str!("prepacked/prepacking.rs"),
-    include_str!("parts.rs"),
-    include_str!("whisper.rs"),
-    include_str!("weights.rs"),
-    include_str!("../kernels/functions.rs"),
-    include_str!("../kernels/matrix.rs"),
-    include_str!("../kernels/tile.rs"),
-];
-
 /// Under which a file says what it was made of.
 const ABOUT: &str = "about";
-
-/// What a file was made of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct About {
-    /// The hash of [`SOURCES`].
-    sources: String,
-    /// The model's files, as they were.
-    files: Vec<Seen>,
-    /// Their digest.
-    digest: Digest,
-}
 
 /// A matrix without its values.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +40,7 @@ struct Shape {
 
 /// Weights in order, mapped into memory.
 pub(super) struct Prepacked {
+    path: PathBuf,
     about: About,
     metadata: Metadata,
     /// What the metadata's offsets count from.
@@ -84,8 +62,7 @@ impl Prepacked {
         match Self::open(dir, &path) {
             Ok(found) => found,
             Err(why) => {
-                let path = path.display();
-                tracing::warn!(%path, why, "the prepacked weights cannot be used; the graphs are read instead");
+                cannot_be_used(&path, &why);
                 None
             }
         }
@@ -102,18 +79,14 @@ impl Prepacked {
         let (header, metadata) = SafeTensors::read_metadata(content).map_err(|_| damaged())?;
         let about = text(&metadata, ABOUT).and_then(|text| serde_json::from_str(text).ok());
         let about: About = about.ok_or_else(damaged)?;
-        if about.sources != sources() {
-            return Err("another version of this program made them".to_owned());
-        }
-        if about.files != digest::seen(dir).map_err(|error| error.to_string())? {
-            return Err("the model's files have changed since they were made".to_owned());
-        }
+        about.check(dir)?;
         let found = digest::blake3(content).map_err(|error| error.to_string())?;
         if found.as_bytes() != hash {
             return Err(damaged());
         }
         let values = file.part(size_of::<u64>() + header..content.len());
         Ok(Some(Prepacked {
+            path: path.to_owned(),
             about,
             metadata,
             values: values.ok_or_else(damaged)?,
@@ -123,6 +96,11 @@ impl Prepacked {
     /// The digest of the model that they were made of.
     pub(super) fn digest(&self) -> &Digest {
         &self.about.digest
+    }
+
+    /// Has the log say why they are not used.
+    pub(super) fn give_up(&self, why: &str) {
+        cannot_be_used(&self.path, why);
     }
 
     /// A matrix.
@@ -152,17 +130,13 @@ impl Prepacked {
     }
 }
 
-fn text<'m>(metadata: &'m Metadata, name: &str) -> Option<&'m String> {
-    metadata.metadata().as_ref()?.get(name)
+fn cannot_be_used(path: &Path, why: &str) {
+    let path = path.display();
+    tracing::warn!(%path, why, "the prepacked weights cannot be used; the graphs are read instead");
 }
 
-/// The hash of what the order follows from.
-fn sources() -> String {
-    let mut hash = blake3::Hasher::new();
-    for source in SOURCES {
-        hash.update(source.as_bytes());
-    }
-    hash.finalize().to_string()
+fn text<'m>(metadata: &'m Metadata, name: &str) -> Option<&'m String> {
+    metadata.metadata().as_ref()?.get(name)
 }
 
 #[cfg(test)]

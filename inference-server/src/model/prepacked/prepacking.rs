@@ -2,32 +2,33 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, File, Permissions},
+    fs::File,
     io::{self, Write},
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
 use bytemuck::cast_slice;
 use safetensors::tensor::{Dtype as Kind, Metadata, TensorInfo};
 
-use super::{ABOUT, About, Prepacked, Shape, path, sources};
+use super::{ABOUT, Prepacked, Shape, path};
 use crate::{
-    digest::{self, Digest, Seen},
+    digest::Digest,
     memory::HUGE,
-    model::{Config, Files, ModelError, Precision, engine, parts::Part},
+    model::{
+        Config, Files, ModelError, Precision, engine,
+        kept::{self, About},
+        parts::Part,
+    },
 };
 
-/// What names begin with of files that are being written.
-const PARTIAL: &str = ".prepacking-";
 /// Words of weights begin at a multiple of so many bytes, as lines of the caches do.
 const LINE: usize = 64;
 
 /// The weights of a model in order, to be written beside it.
 pub struct Prepacking {
     path: PathBuf,
-    /// The model's files, as they were before they were read.
-    files: Vec<Seen>,
+    /// The model, as it was before it was read.
+    about: About,
     parts: Vec<(String, Part)>,
 }
 
@@ -39,6 +40,10 @@ pub enum PrepackError {
     Model(#[from] ModelError),
     #[error("its graphs run as they were exported: {0}")]
     Exported(String),
+    #[error("its precisions cannot be measured: {0}")]
+    Probe(String),
+    #[error("failed to write beside {}: {source}", dir.display())]
+    Write { dir: PathBuf, source: io::Error },
 }
 
 /// A tensor of the file.
@@ -57,11 +62,11 @@ impl Prepacking {
         if there.is_some_and(|there| there.digest() == digest) {
             return Ok(None);
         }
-        let seen = digest::seen(dir).map_err(|error| ModelError::read(dir, error))?;
+        let about = About::now(dir, digest).map_err(|error| ModelError::read(dir, error))?;
         let parts = engine::parts(&files.graphs, &config, precision)?;
         Ok(Some(Prepacking {
             path: path(dir, files.graphs.dtype, precision),
-            files: seen,
+            about,
             parts: parts.map_err(PrepackError::Exported)?,
         }))
     }
@@ -74,29 +79,17 @@ impl Prepacking {
             .sum()
     }
 
-    /// Writes the file of the model, whose digest this is.
-    pub fn write(&self, digest: &Digest) -> io::Result<()> {
-        let dir = self.path.parent().unwrap_or(Path::new("."));
-        clear(dir)?; // of a run that was killed
-        let about = About {
-            sources: sources(),
-            files: self.files.clone(),
-            digest: digest.clone(),
-        };
-        let readable = Permissions::from_mode(0o644);
-        let file = tempfile::Builder::new()
-            .prefix(PARTIAL)
-            .permissions(readable)
-            .tempfile_in(dir)?;
-        self.write_to(file.as_file(), &about)?;
-        file.as_file().sync_all()?;
-        file.persist(&self.path).map_err(|error| error.error)?;
-        Ok(())
+    /// Writes the file.
+    pub fn write(&self) -> Result<(), PrepackError> {
+        kept::put(&self.path, |file| self.write_to(file)).map_err(|source| PrepackError::Write {
+            dir: self.path.parent().unwrap_or(Path::new(".")).to_owned(),
+            source,
+        })
     }
 
-    fn write_to(&self, mut out: &File, about: &About) -> io::Result<()> {
+    fn write_to(&self, mut out: &File) -> io::Result<()> {
         let tensors = self.tensors();
-        let mut texts = HashMap::from([(ABOUT.to_owned(), serde_json::to_string(about)?)]);
+        let mut texts = HashMap::from([(ABOUT.to_owned(), serde_json::to_string(&self.about)?)]);
         for (name, part) in &self.parts {
             if let Part::Matrix(matrix) = part {
                 let shape = Shape {
@@ -165,15 +158,4 @@ impl Prepacking {
         tensors.sort_by_key(|tensor| tensor.kind != Kind::U32);
         tensors
     }
-}
-
-/// Removes what is half-written.
-fn clear(dir: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(PARTIAL) {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
 }

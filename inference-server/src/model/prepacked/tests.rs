@@ -8,34 +8,18 @@ use tract_onnx::pb::ModelProto;
 
 use super::*;
 use crate::{
-    audio, bundled,
+    audio,
+    bundled::{self, copy},
     kernels::matrix::Matrix,
-    model::{Config, Device, Files, Model, ModelError, engine, parts::Part},
+    model::{Config, Device, Files, Model, ModelError, engine, kept, parts::Part},
     pipeline::{self, Cancel, Options},
 };
-
-/// A copy of the bundled model.
-fn copy() -> tempfile::TempDir {
-    let (from, to) = (
-        bundled::find(bundled::DEFAULT).unwrap(),
-        tempfile::tempdir().unwrap(),
-    );
-    for file in digest::files(&from).unwrap() {
-        let target = to.path().join(&file);
-        fs::create_dir_all(target.parent().unwrap()).unwrap();
-        fs::copy(from.join(&file), target).unwrap();
-    }
-    to
-}
 
 /// Puts a model's weights in order beside it; where they are.
 fn prepack(dir: &Path, precision: Precision) -> PathBuf {
     let digest = digest::directory(dir).unwrap();
     let prepacking = Prepacking::of(dir, precision, &digest).unwrap();
-    prepacking
-        .expect("there are such already")
-        .write(&digest)
-        .unwrap();
+    prepacking.expect("there are such already").write().unwrap();
     path(dir, Dtype::Fp32, precision)
 }
 
@@ -162,7 +146,7 @@ fn what_was_made_of_other_files_or_by_another_program_is_not_used() {
     let whole = fs::read(&path).unwrap();
     let at = whole
         .windows(64)
-        .position(|text| text == sources().as_bytes())
+        .position(|text| text == kept::sources().as_bytes())
         .unwrap();
     let mut older = whole[..whole.len() - blake3::OUT_LEN].to_vec();
     older[at..at + 64].copy_from_slice(&[b'0'; 64]);
@@ -170,13 +154,13 @@ fn what_was_made_of_other_files_or_by_another_program_is_not_used() {
     fs::write(&path, [&older, &hash.as_bytes()[..]].concat()).unwrap();
     assert_eq!(
         why_not(dir.path(), &path),
-        "another version of this program made them"
+        "another version of this program wrote it"
     );
 
     fs::write(&path, whole).unwrap();
     let tokenizer = dir.path().join("tokenizer.json");
     let text = fs::read(&tokenizer).unwrap();
-    let changed = "the model's files have changed since they were made";
+    let changed = "the model's files have changed since it was written";
     fs::write(&tokenizer, [&text[..], b" "].concat()).unwrap();
     assert_eq!(why_not(dir.path(), &path), changed);
     fs::write(&tokenizer, text).unwrap();
