@@ -48,8 +48,10 @@ pub struct Serving {
     #[schemars(with = "i32", range(min = 0, max = 256))]
     pub threads: u32,
 
-    /// How products with the model's weights are computed. `auto`, single precision, when left out. `int8` and `bf16` are faster and
-    /// take less memory, at some loss of accuracy; a node that cannot compute them uses single precision.
+    /// How products with the model's weights are computed. `auto` when left out: the fastest whose scores are near those of single precision
+    /// for this model, which the first pod on each kind of node measures; single precision on volumes that are not filled by Parlance, and on
+    /// GPUs. `int8`, `int8-bf16` and `bf16` are faster than `f32` and take less memory, at some loss of accuracy; a node that cannot compute
+    /// them uses single precision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub precision: Option<Precision>,
 
@@ -139,14 +141,16 @@ pub enum Profile {
 
 /// How products with weights are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Precision {
-    /// Single precision.
+    /// The fastest that is near enough to single precision, by measurement.
     Auto,
     /// Single precision.
     F32,
     /// bf16.
     Bf16,
+    /// The decoder in eight bits, the encoder in bf16.
+    Int8Bf16,
     /// Eight bits, with a scale for each row and column.
     Int8,
 }

@@ -68,9 +68,7 @@ async fn a_retained_volume_is_taken_up_by_a_model_of_its_name_without_a_download
 #[ignore = "needs a cluster: make e2e"]
 async fn the_weights_are_put_in_order_once_for_all_pods_of_a_volume() {
     in_namespace(|namespace| async move {
-        namespace
-            .apply(&service("ordered", json!({ "precision": "int8" })))
-            .await;
+        namespace.apply(&service("ordered", json!({}))).await;
         namespace
             .until::<TranscriptionService>("ordered", "to be ready", ready)
             .await;
@@ -88,8 +86,13 @@ async fn the_weights_are_put_in_order_once_for_all_pods_of_a_volume() {
         };
         let said = log(first.name_any(), "model").await;
         assert!(said.contains("the weights are prepacked: "), "{said}");
+        let (_, chosen) = said.split_once("auto is ").unwrap_or_else(|| panic!("{said}"));
+        let served = format!(r#""precision":"{}""#, chosen.split(' ').next().unwrap());
         let said = log(first.name_any(), "server").await;
-        assert!(said.contains(r#""prepacked":true"#), "{said}");
+        assert!(
+            said.contains(r#""prepacked":true"#) && said.contains(&served),
+            "{said}"
+        );
 
         pods.delete(&first.name_any(), &DeleteParams::default())
             .await
@@ -113,8 +116,12 @@ async fn the_weights_are_put_in_order_once_for_all_pods_of_a_volume() {
         .await;
         let said = log(second.name_any(), "model").await;
         assert!(said.contains("the weights are prepacked already"), "{said}");
+        assert!(!said.contains("the precisions are measured"), "{said}");
         let said = log(second.name_any(), "server").await;
-        assert!(said.contains(r#""prepacked":true"#), "{said}");
+        assert!(
+            said.contains(r#""prepacked":true"#) && said.contains(&served),
+            "{said}"
+        );
         assert_transcribes(&namespace, "ordered").await;
     })
     .await;

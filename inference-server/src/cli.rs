@@ -232,8 +232,8 @@ pub struct FetchArgs {
     /// Digest that the model must have
     #[arg(long, env = "PARLANCE_DIGEST", value_name = "sha256:HEX")]
     digest: Option<String>,
-    /// Also write a Whisper's weights as `serve --precision` of this machine has them in memory, into a hidden file beside the model: auto, f32,
-    /// bf16 or int8. A server that finds it starts at once
+    /// Also write a Whisper's weights as `serve --precision` of this machine has them in memory, into a hidden file beside the model: auto
+    /// (which is measured first), f32, bf16, int8-bf16 or int8. A server that finds it starts at once
     #[arg(long, env = "PARLANCE_PREPACK", value_name = "PRECISION")]
     prepack: Option<Precision>,
     /// Address at which a download says how far it is, as JSON at /progress

@@ -59,7 +59,7 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
 fn fewer_bits_say_the_same_words_with_nearly_the_same_scores() {
     let exact = model(Precision::F32);
     assert_eq!(model(Precision::Auto).precision(), Precision::F32);
-    for precision in [Precision::Bf16, Precision::Int8] {
+    for precision in [Precision::Bf16, Precision::Int8Bf16, Precision::Int8] {
         let rough = model(precision);
         if rough.precision() != precision {
             continue; // the machine has no instructions for it

@@ -19,7 +19,8 @@ pub(super) struct ModelArgs {
     /// Where the model is computed: auto (the GPU where this build and this machine can, otherwise the CPU), cpu or cuda
     #[arg(long, env = "PARLANCE_DEVICE", default_value_t = Device::Auto, value_name = "DEVICE")]
     device: Device,
-    /// Precision of the products with weights: auto (f32), f32, bf16 or int8
+    /// Precision of the products with weights: auto (the one that `fetch --prepack auto` measured for the model, f32 where it did not), f32,
+    /// bf16, int8-bf16 or int8
     #[arg(long, env = "PARLANCE_PRECISION", default_value_t = Precision::Auto, value_name = "PRECISION")]
     precision: Precision,
     /// Threads of the model; 0 takes as many as the cgroup grants

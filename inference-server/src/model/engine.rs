@@ -15,7 +15,7 @@ use super::{
     prepacked::Prepacked,
     proto::{self, Part},
 };
-use crate::kernels::{operators::Machine, tile::Format};
+use crate::kernels::operators::Machine;
 
 /// What runs the graphs.
 pub(crate) enum Engine {
@@ -56,7 +56,7 @@ pub(super) fn load(
     let why = match place {
         Place::Cpu(why) => why,
         Place::Gpu(runtime) => match on_gpu(graphs, config, runtime, wanted.threads) {
-            Ok(exported) => return Ok(wanted.loaded(Engine::Exported(exported), "cuda", Format::F32)),
+            Ok(exported) => return Ok(wanted.loaded(Engine::Exported(exported), "cuda", Precision::F32)),
             Err(why) if wanted.device == Device::Cuda => return Err(ModelError::Device(why)),
             Err(why) => Some(why),
         },
@@ -69,8 +69,8 @@ pub(super) fn load(
 
 impl Wanted {
     /// What was loaded, with a warning where its precision is another than was asked for.
-    fn loaded(self, engine: Engine, name: &'static str, format: Format) -> Loaded {
-        let (asked, precision) = (self.precision, Precision::of(format));
+    fn loaded(self, engine: Engine, name: &'static str, precision: Precision) -> Loaded {
+        let asked = self.precision;
         if asked != Precision::Auto && asked != precision {
             tracing::warn!(%asked, %precision, "this machine or this export cannot be computed in the precision asked for");
         }
@@ -114,10 +114,11 @@ fn on_cpu(
     prepacked: Option<&Prepacked>,
 ) -> Result<Loaded, ModelError> {
     let machine = Machine::new(wanted.threads);
-    let format = wanted.chosen.format(machine.isa);
-    let loaded = |whisper| wanted.loaded(Engine::Own(Turns::new(whisper)), "own", format);
+    let precision = wanted.chosen.on(machine.isa);
+    let formats = precision.formats(machine.isa);
+    let loaded = |whisper| wanted.loaded(Engine::Own(Turns::new(whisper)), "own", precision);
     if let Some(prepacked) = prepacked {
-        match Whisper::build(&Parts::Prepacked(prepacked), config, machine.clone(), format) {
+        match Whisper::build(&Parts::Prepacked(prepacked), config, machine.clone(), formats) {
             Ok(whisper) => {
                 return Ok(Loaded {
                     prepacked: true,
@@ -127,12 +128,12 @@ fn on_cpu(
             Err(why) => prepacked.give_up(&why),
         }
     }
-    match own(graphs, config, &machine, format)? {
+    match own(graphs, config, &machine, precision)? {
         Ok(whisper) => Ok(loaded(whisper)),
         Err(why) => {
             tracing::info!(why, "the model's graphs are run as they were exported");
             let exported = Exported::load(graphs, config, &DefaultRuntime, wanted.threads)?;
-            Ok(wanted.loaded(Engine::Exported(exported), "exported", Format::F32))
+            Ok(wanted.loaded(Engine::Exported(exported), "exported", Precision::F32))
         }
     }
 }
@@ -142,10 +143,11 @@ pub(super) fn own(
     graphs: &Graphs,
     config: &Config,
     machine: &Machine,
-    format: Format,
+    precision: Precision,
 ) -> Result<Result<Whisper, String>, ModelError> {
+    let formats = precision.formats(machine.isa);
     read(graphs, |parts| {
-        Whisper::build(&parts, config, machine.clone(), format)
+        Whisper::build(&parts, config, machine.clone(), formats)
     })
 }
 
@@ -156,10 +158,10 @@ pub(super) fn parts(
     precision: Precision,
 ) -> Result<Result<Vec<(String, parts::Part)>, String>, ModelError> {
     let machine = Machine::new(1);
-    let format = precision.format(machine.isa);
+    let formats = precision.formats(machine.isa);
     read(graphs, |parts| {
         let parts = parts.noted();
-        Whisper::build(&parts, config, machine, format)?;
+        Whisper::build(&parts, config, machine, formats)?;
         Ok(parts.made())
     })
 }

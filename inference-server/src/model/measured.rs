@@ -115,16 +115,12 @@ impl Measured {
     fn of(files: &Files) -> Result<Measured, PrepackError> {
         let config = Config::read(files)?;
         let machine = Machine::new(available_threads());
-        let rougher = [Precision::Int8, Precision::Bf16];
-        let rougher = rougher
-            .into_iter()
-            .filter(|precision| precision.is_faster(machine.isa));
-        let rougher: Vec<Precision> = rougher.collect();
         let mut measured = Measured {
             precision: Precision::F32,
             cosines: Vec::new(),
         };
-        if rougher.is_empty() {
+        let mut rougher = faster(machine.isa).peekable();
+        if rougher.peek().is_none() {
             return Ok(measured);
         }
         tracing::info!("the precisions are measured, which is done once for each kind of machine");
@@ -163,6 +159,12 @@ fn open(dir: &Path, path: &Path) -> Result<Option<Content>, String> {
     let content: Content = serde_json::from_slice(&text).map_err(|_| "the file is damaged")?;
     content.about.check(dir)?;
     Ok(Some(content))
+}
+
+/// What may be faster than single precision, the fastest first.
+fn faster(isa: Isa) -> impl Iterator<Item = Precision> {
+    let all = [Precision::Int8, Precision::Int8Bf16, Precision::Bf16].into_iter();
+    all.filter(move |precision| precision.is_faster(isa))
 }
 
 /// What models are asked.
@@ -205,8 +207,8 @@ impl Probe<'_> {
         precision: Precision,
         tokens: Option<&[u32]>,
     ) -> Result<Answer, PrepackError> {
-        let format = precision.format(machine.isa);
-        let whisper = engine::own(graphs, self.config, machine, format)?.map_err(PrepackError::Exported)?;
+        let whisper =
+            engine::own(graphs, self.config, machine, precision)?.map_err(PrepackError::Exported)?;
         let answer = match tokens {
             Some(tokens) => self.read(&whisper, tokens),
             None => self.write(&whisper),

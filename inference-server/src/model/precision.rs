@@ -4,11 +4,12 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use super::whisper::beside;
 use crate::kernels::tile::{Format, Isa};
 
 /// How the products with weights are computed; everything else is in single precision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Precision {
     /// The fastest that is near enough to single precision, where it was measured for the model on this kind of machine
     /// ([`Measured`](super::Measured)); otherwise single precision.
@@ -18,13 +19,29 @@ pub enum Precision {
     F32,
     /// Weights and what they are multiplied with in bf16.
     Bf16,
+    /// The decoder in eight bits, and the encoder in bf16, or in single precision where the machine has no bf16.
+    Int8Bf16,
     /// Weights and what they are multiplied with in eight bits.
     Int8,
 }
 
+/// The formats of the linear maps of a Whisper's halves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Formats {
+    pub(crate) encoder: Format,
+    /// The few rows of a step take no longer with twice the bits.
+    pub(crate) decoder: Format,
+}
+
 impl Precision {
     /// All of them.
-    pub const ALL: [Precision; 4] = [Precision::Auto, Precision::F32, Precision::Bf16, Precision::Int8];
+    pub const ALL: [Precision; 5] = [
+        Precision::Auto,
+        Precision::F32,
+        Precision::Bf16,
+        Precision::Int8Bf16,
+        Precision::Int8,
+    ];
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -32,33 +49,34 @@ impl Precision {
             Precision::Auto => "auto",
             Precision::F32 => "f32",
             Precision::Bf16 => "bf16",
+            Precision::Int8Bf16 => "int8-bf16",
             Precision::Int8 => "int8",
         }
     }
 
-    /// The format of numbers: single precision where the machine has no instructions for what was asked for.
-    pub(super) fn format(self, isa: Isa) -> Format {
-        let format = match self {
-            Precision::Auto | Precision::F32 => Format::F32,
-            Precision::Bf16 => Format::Bf16,
-            Precision::Int8 => Format::Int8,
+    /// What a machine computes instead: single precision where it has no instructions for what was asked for.
+    pub(super) fn on(self, isa: Isa) -> Precision {
+        match self {
+            Precision::Bf16 if isa.takes(Format::Bf16) => self,
+            Precision::Int8Bf16 | Precision::Int8 if isa.takes(Format::Int8) => self,
+            _ => Precision::F32,
+        }
+    }
+
+    /// The formats of numbers on a machine.
+    pub(super) fn formats(self, isa: Isa) -> Formats {
+        let [encoder, decoder] = match self.on(isa) {
+            Precision::Auto | Precision::F32 => [Format::F32; 2],
+            Precision::Bf16 => [Format::Bf16; 2],
+            Precision::Int8Bf16 => [beside(isa, Format::Int8), Format::W8A16],
+            Precision::Int8 => [Format::Int8, Format::W8A16],
         };
-        if isa.takes(format) { format } else { Format::F32 }
+        Formats { encoder, decoder }
     }
 
     /// Whether a machine is faster with it than in single precision.
     pub(super) fn is_faster(self, isa: Isa) -> bool {
-        let format = self.format(isa);
-        format != Format::F32 && isa.is_faster_in(format)
-    }
-
-    /// What a format is called.
-    pub(super) fn of(format: Format) -> Precision {
-        match format {
-            Format::F32 => Precision::F32,
-            Format::Bf16 => Precision::Bf16,
-            Format::Int8 | Format::W8A16 => Precision::Int8,
-        }
+        self != Precision::F32 && self.on(isa) == self && isa.is_faster_in(self.formats(isa).decoder)
     }
 }
 

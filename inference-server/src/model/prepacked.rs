@@ -50,8 +50,11 @@ pub(super) struct Prepacked {
 /// Where the file of a model in a directory is, for this machine.
 fn path(dir: &Path, dtype: Dtype, precision: Precision) -> PathBuf {
     let isa = Isa::best();
-    let format = precision.format(isa);
-    let name = format!(".prepacked-{dtype}-{format:?}-{:?}-{isa:?}", beside(isa, format));
+    let precision = precision.on(isa);
+    let name = format!(
+        ".prepacked-{dtype}-{precision}-{isa:?}-{:?}",
+        beside(isa, Format::Int8)
+    );
     dir.join(name.to_lowercase())
 }
 

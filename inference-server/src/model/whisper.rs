@@ -14,6 +14,7 @@ use tract_onnx::prelude::*;
 use super::{
     Config, Sizes,
     parts::{Half, Parts},
+    precision::Formats,
     weights::Map,
 };
 use crate::{
@@ -34,6 +35,7 @@ use crate::{
 pub(crate) struct Whisper {
     machine: Machine,
     sizes: Sizes,
+    /// Of the decoder's maps, and of what it listens to.
     format: Format,
     /// Of the decoder.
     heads: Heads,
@@ -78,19 +80,20 @@ impl Whisper {
         parts: &Parts<'_>,
         config: &Config,
         machine: Machine,
-        format: Format,
+        formats: Formats,
     ) -> Result<Whisper, String> {
         let (hand, watched) = (Hand::default(), config.alignment_heads());
         let sizes = config.sizes.clone();
         let build = Build {
             machine: &machine,
-            format,
+            format: formats.encoder,
+            listened: formats.decoder,
             sizes: &sizes,
             watched: &watched,
             hand: &hand,
         };
         let of_steps = Build {
-            format: of_steps(format),
+            format: formats.decoder,
             ..build
         };
         // First, while nothing else is there: it takes the most memory.
@@ -101,7 +104,7 @@ impl Whisper {
         let shape = [sizes.decoder_positions, sizes.width];
         let positions = parts.decoder().parameter("embed_positions.weight", &shape)?;
         Ok(Whisper {
-            format,
+            format: formats.decoder,
             heads,
             encoder,
             decoder,
@@ -137,8 +140,7 @@ impl Whisper {
     /// Bytes of what the decoder listens to, for one window.
     pub(crate) fn memories_size(&self) -> usize {
         let (isa, sizes) = (self.machine.isa, &self.sizes);
-        let format = listened(isa, self.format);
-        let (keys, values) = key_values::sizes(isa, format, self.heads, sizes.encoder_positions);
+        let (keys, values) = key_values::sizes(isa, self.format, self.heads, sizes.encoder_positions);
         sizes.decoder_layers * (keys + values) * size_of::<u32>()
     }
 
@@ -241,7 +243,10 @@ impl Whisper {
 #[derive(Clone, Copy)]
 struct Build<'a> {
     machine: &'a Machine,
+    /// Of the maps.
     format: Format,
+    /// Of what the decoder listens to.
+    listened: Format,
     sizes: &'a Sizes,
     /// Heads whose weights may be kept, by layer.
     watched: &'a [(usize, usize)],
@@ -305,7 +310,7 @@ impl Build<'_> {
                 heads,
                 positions: sizes.encoder_positions,
                 isa: self.machine.isa,
-                format: listened(self.machine.isa, self.format),
+                format: self.listened,
             };
             let operator = Operator::boxed(self.machine, memorise);
             let made = graph.wire_node(format!("memorise.{layer}"), operator, &[states]);
@@ -345,7 +350,7 @@ impl Build<'_> {
             let attention = CrossAttention {
                 layer,
                 heads,
-                format: listened(self.machine.isa, self.format),
+                format: self.listened,
                 watched: of_layer.map(|(_, head)| *head).collect(),
                 hand: self.hand.clone(),
             };
@@ -523,22 +528,6 @@ pub(super) fn beside(isa: Isa, format: Format) -> Format {
     match format {
         Format::Int8 | Format::W8A16 if isa.takes(Format::Bf16) => Format::Bf16,
         Format::Int8 | Format::W8A16 => Format::F32,
-        other => other,
-    }
-}
-
-/// The format of what the decoder listens to: what is read at each step is kept in few bits.
-fn listened(isa: Isa, format: Format) -> Format {
-    match format {
-        Format::Int8 | Format::W8A16 => Format::W8A16,
-        other => beside(isa, other),
-    }
-}
-
-/// The format of the decoder's maps: the few rows of a step take no longer with twice the bits.
-fn of_steps(format: Format) -> Format {
-    match format {
-        Format::Int8 => Format::W8A16,
         other => other,
     }
 }

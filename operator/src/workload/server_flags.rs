@@ -114,6 +114,7 @@ impl ServerFlags {
                 Precision::Auto => "auto",
                 Precision::F32 => "f32",
                 Precision::Bf16 => "bf16",
+                Precision::Int8Bf16 => "int8-bf16",
                 Precision::Int8 => "int8",
             }),
             language: spec.language.clone(),

@@ -321,6 +321,8 @@ fn weights_are_put_in_order_for_the_precision_that_is_served_and_for_nobody_else
     };
     let mut on_processors = plan(json!({"precision": "int8"}));
     assert_eq!(prepacked(&on_processors), Some(json!("int8")));
+    let measured = plan(json!({}));
+    assert_eq!(prepacked(&measured), Some(json!("auto")));
     on_processors.model.format = ModelFormat::Onnx;
     assert_eq!(prepacked(&on_processors), None, "other graphs run as they are");
     let on_a_gpu = plan(json!({"gpu": {}}));

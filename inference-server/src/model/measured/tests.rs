@@ -22,11 +22,8 @@ fn auto_is_the_fastest_precision_that_is_near_enough() {
     );
     let measured = kept(dir.path());
     assert_eq!(load(Precision::Auto).precision(), measured.precision);
-    let faster = [Precision::Int8, Precision::Bf16]
-        .into_iter()
-        .filter(|precision| precision.is_faster(Isa::best()));
     let last = measured.cosines.len().wrapping_sub(1);
-    for (i, (tried, expected)) in measured.cosines.iter().zip(faster).enumerate() {
+    for (i, (tried, expected)) in measured.cosines.iter().zip(faster(Isa::best())).enumerate() {
         assert_eq!(tried.0, expected);
         // The bundled model in eight bits is as near as 0.996 (tests/precision.rs), and nothing is farther off.
         assert!((0.99..=1.0).contains(&tried.1), "{measured}");
@@ -48,8 +45,8 @@ fn auto_is_the_fastest_precision_that_is_near_enough() {
 fn what_is_given_is_taken_whatever_was_measured() {
     let dir = copy();
     kept(dir.path());
-    for precision in [Precision::F32, Precision::Int8] {
-        if precision.format(Isa::best()) == Format::F32 && precision != Precision::F32 {
+    for precision in [Precision::F32, Precision::Int8Bf16, Precision::Int8] {
+        if precision.on(Isa::best()) != precision {
             continue; // the machine has no instructions for it
         }
         let model = Model::load_with(dir.path(), None, Device::Cpu, precision, 1).unwrap();
