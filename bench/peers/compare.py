@@ -123,7 +123,7 @@ def main():
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--long", action="store_true", help="ten minutes, and many clients, instead of single windows")
     p.add_argument("--engines", nargs="*", default=[*OURS, *PEERS])
-    p.add_argument("--only", nargs="*", help="these alone again, such as encoder 'step 10 1' (a window is encoded before steps); whatever else was measured stays")
+    p.add_argument("--only", nargs="*", help="these alone again, such as encoder 'step 10 1'; whatever else was measured stays")
     a = p.parse_args()
     results = json.loads(a.results.read_text()) if a.results.exists() else {}
     results.setdefault("machine", {})[str(a.threads)] = machine(a)

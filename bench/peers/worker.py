@@ -183,7 +183,7 @@ class WhisperCpp(Engine):
         if not self.context:
             raise SystemExit(f"whisper.cpp does not load {model}")
         self.vocabulary = self.lib.whisper_n_vocab(ctypes.c_void_p(self.context))
-        self.threads = threads
+        self.threads, self.last = threads, None
 
     def listen(self, sound):
         self.last = None
