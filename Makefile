@@ -54,6 +54,10 @@ cuda-check: ## Check and test the server with the feature cuda; needs neither a 
 	cargo clippy --locked -p inference-server --features cuda --all-targets -- -D warnings
 	cargo test --release --locked -p inference-server --features cuda --lib --test device --test engines
 
+.PHONY: aarch64-check
+aarch64-check: ## Compile the server's library for aarch64 and run its kernels' tests under QEMU (ARGS='name' picks others)
+	@inference-server/tests/aarch64.sh $(ARGS)
+
 .PHONY: test
 test: prerequisites ## Run every test: Rust, clients, charts, and end to end on a real cluster
 	@$(CLUSTER)/test.sh unit clients chart rules e2e

@@ -372,7 +372,7 @@ fn sum(row: &[f32], of: impl Fn(f32) -> f32) -> f32 {
 ///
 /// Source: Cephes, `expf`: `x = n ln 2 + r`, a polynomial in r, and n as an exponent.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(super) fn exp(x: f32) -> f32 {
     let tiny = x < -87.0;
     let x = x.clamp(-87.0, 88.0);
     let n = (x * std::f32::consts::LOG2_E).round_ties_even();

@@ -1,10 +1,10 @@
 //! The powers of soft-max, rounded to bf16 as they are made: what attention in that format multiplies values with.
 
+#[cfg(not(target_arch = "x86_64"))]
+use super::functions::{LANES, exp, round};
 #[cfg(target_arch = "x86_64")]
-use super::{
-    functions::most,
-    tile::{Format, Isa},
-};
+use super::tile::Format;
+use super::{functions::most, tile::Isa};
 
 /// Writes powers of e over a row less its greatest number, two a word, rounded to bf16; the last word is filled up with nearly nothing.
 /// Returns their sum before they were rounded. Each is right to three millionths.
@@ -23,10 +23,27 @@ pub(super) fn rounded_powers(row: &[f32], words: &mut [u32]) -> f32 {
     unsafe { avx512(row, most(Isa::Avx512, row), words) }
 }
 
-/// No other machine takes bf16 yet.
+/// The same by plain loops, for other machines.
 #[cfg(not(target_arch = "x86_64"))]
-pub(super) fn rounded_powers(_: &[f32], _: &mut [u32]) -> f32 {
-    unreachable!("bf16 on a machine that does not take it")
+pub(super) fn rounded_powers(row: &[f32], words: &mut [u32]) -> f32 {
+    assert_eq!(
+        words.len(),
+        row.len().div_ceil(2),
+        "words for {} numbers",
+        row.len()
+    );
+    let most = most(Isa::best(), row);
+    let mut sums = [0f32; LANES];
+    for (chunk, words) in row.chunks(LANES).zip(words.chunks_mut(LANES / 2)) {
+        let mut powers = [f32::NEG_INFINITY; LANES];
+        powers[..chunk.len()].copy_from_slice(chunk);
+        for (sum, x) in sums.iter_mut().zip(&mut powers) {
+            *x = exp(*x - most);
+            *sum += *x;
+        }
+        round(Isa::best(), &powers, words);
+    }
+    sums.iter().sum()
 }
 
 /// 2^r for r from -1/2 to 1/2, by powers of r: least relative error, found by repeated least squares.

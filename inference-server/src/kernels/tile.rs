@@ -3,6 +3,8 @@
 //! Numbers come in words of 32 bits: one f32, two bf16 or four of eight bits, neighbours in depth. A panel holds `depth` rows of
 //! [`Isa::panel`] words side by side, so that it is read from front to back.
 
+#[cfg(target_arch = "aarch64")]
+use std::arch::is_aarch64_feature_detected;
 use std::sync::LazyLock;
 
 /// How numbers are kept for a product.
@@ -117,6 +119,8 @@ impl Isa {
             (Isa::Avx512, Format::Bf16) => is_x86_feature_detected!("avx512bf16"),
             #[cfg(target_arch = "x86_64")]
             (Isa::Avx512, Format::Int8 | Format::W8A16) => is_x86_feature_detected!("avx512vnni"),
+            #[cfg(target_arch = "aarch64")]
+            (Isa::Neon, Format::Bf16) => is_aarch64_feature_detected!("bf16"),
             (_, Format::Int8 | Format::W8A16) => true,
             (_, Format::Bf16) => false,
         }
@@ -124,7 +128,12 @@ impl Isa {
 
     /// Whether it has instructions for a format of fewer bits than single precision.
     pub fn is_faster_in(self, format: Format) -> bool {
-        self != Isa::Plain && format != Format::F32 && self.takes(format)
+        match (self, format) {
+            (_, Format::F32) | (Isa::Plain, _) => false,
+            #[cfg(target_arch = "aarch64")]
+            (Isa::Neon, Format::Int8 | Format::W8A16) => is_aarch64_feature_detected!("dotprod"),
+            _ => self.takes(format),
+        }
     }
 
     /// What is added to the eight-bit numbers of the rows, which the processor takes without a sign.
@@ -175,6 +184,12 @@ impl Isa {
             (Isa::Avx2, Format::Int8 | Format::W8A16) => choose!(avx2_int8, 1, 2, 3, 4, 5, 6),
             #[cfg(target_arch = "aarch64")]
             (Isa::Neon, Format::F32) => choose!(neon, 1, 2, 3, 4, 5, 6, 7, 8),
+            #[cfg(target_arch = "aarch64")]
+            (Isa::Neon, Format::Bf16) => choose!(neon_bf16, 1, 2, 3, 4, 5, 6, 7, 8),
+            #[cfg(target_arch = "aarch64")]
+            (Isa::Neon, Format::Int8 | Format::W8A16) if is_aarch64_feature_detected!("dotprod") => {
+                choose!(neon_int8, 1, 2, 3, 4, 5, 6, 7, 8)
+            }
             #[cfg(target_arch = "aarch64")]
             (Isa::Neon, Format::Int8 | Format::W8A16) => choose!(plain_int8_narrow, 1, 2, 3, 4, 5, 6, 7, 8),
             (Isa::Plain, Format::F32) => choose!(plain, 1, 2, 3, 4),
@@ -304,6 +319,42 @@ kernel!(
     arm::vst1q_f32,
     |x: u32| arm::vdupq_n_f32(f32::from_bits(x)),
     |x, b, sum| arm::vfmaq_f32(sum, x, b)
+);
+// The intrinsics of these instructions are not in stable Rust yet.
+#[cfg(target_arch = "aarch64")]
+macro_rules! multiply_add_words {
+    ($instruction:literal, $vector:ty) => {
+        |x: $vector, b: $vector, mut sum: $vector| {
+            std::arch::asm!(
+                $instruction,
+                sum = inout(vreg) sum, x = in(vreg) x, b = in(vreg) b,
+                options(pure, nomem, nostack, preserves_flags)
+            );
+            sum
+        }
+    };
+}
+#[cfg(target_arch = "aarch64")]
+kernel!(
+    neon_bf16,
+    "neon,bf16",
+    4,
+    arm::vdupq_n_f32(0.0),
+    arm::vld1q_f32,
+    arm::vst1q_f32,
+    |x: u32| arm::vdupq_n_f32(f32::from_bits(x)),
+    multiply_add_words!("bfdot {sum:v}.4s, {x:v}.8h, {b:v}.8h", arm::float32x4_t)
+);
+#[cfg(target_arch = "aarch64")]
+kernel!(
+    neon_int8,
+    "neon,dotprod",
+    4,
+    arm::vdupq_n_s32(0),
+    arm::vld1q_s32,
+    arm::vst1q_s32,
+    |x: u32| arm::vdupq_n_s32(x as i32),
+    multiply_add_words!("sdot {sum:v}.4s, {x:v}.16b, {b:v}.16b", arm::int32x4_t)
 );
 
 /// Plain loops over a panel of `$panel` columns.
