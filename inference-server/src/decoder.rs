@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use tract_onnx::prelude::{TValue, TractResult};
+use tract_onnx::prelude::{Tensor, TractResult};
 
 use crate::{
     encoder::{Encoded, States},
@@ -328,7 +328,7 @@ fn another() -> DecoderError {
 }
 
 /// The values of an output as f32.
-pub(crate) fn floats(value: &TValue) -> TractResult<Vec<f32>> {
+pub(crate) fn floats(value: &Tensor) -> TractResult<Vec<f32>> {
     Ok(value
         .cast_to::<f32>()?
         .try_as_plain_ram()?

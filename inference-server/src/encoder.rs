@@ -17,8 +17,8 @@ pub struct Encoded(pub(crate) States);
 
 /// What the decoder of an engine wants of a window.
 pub(crate) enum States {
-    /// The states, `positions * width`, and what the decoder listens to.
-    Own(Vec<f32>, Arc<Memories>),
+    /// The states, `[positions, width]`, and what the decoder listens to.
+    Own(Arc<Tensor>, Arc<Memories>),
     /// `[1, positions, width]`.
     Exported(TValue),
 }
@@ -31,10 +31,11 @@ pub struct EncoderError(String);
 impl Encoded {
     /// The values, row by row: `positions * width`.
     pub fn values(&self) -> Result<Vec<f32>, EncoderError> {
-        match &self.0 {
-            States::Own(values, _) => Ok(values.clone()),
-            States::Exported(value) => floats(value).map_err(|e| EncoderError(one_line(&e))),
-        }
+        let values = match &self.0 {
+            States::Own(values, _) => floats(values),
+            States::Exported(value) => floats(value),
+        };
+        values.map_err(|e| EncoderError(one_line(&e)))
     }
 }
 

@@ -31,7 +31,7 @@ impl Step {
             let all = self
                 .attention
                 .get(layer)
-                .map(floats)
+                .map(|value| floats(value))
                 .transpose()?
                 .unwrap_or_default();
             Ok(all.chunks(positions).nth(head).unwrap_or_default().to_vec())

@@ -368,22 +368,26 @@ fn sum(row: &[f32], of: impl Fn(f32) -> f32) -> f32 {
     rest + sums.iter().sum::<f32>()
 }
 
-/// e^x for x from -87 to 88, and 0 below, with an error of two units in the last place.
+/// Three halves of the number from which on single precision has whole numbers only.
+const WHOLE: f32 = 1.5 * (1 << 23) as f32;
+
+/// e^x for x from -87 to 88, and 0 below, with an error of two units in the last place; what is no number stays so.
 ///
 /// Source: Cephes, `expf`: `x = n ln 2 + r`, a polynomial in r, and n as an exponent.
 #[inline(always)]
 pub(super) fn exp(x: f32) -> f32 {
     let tiny = x < -87.0;
     let x = x.clamp(-87.0, 88.0);
-    let n = (x * std::f32::consts::LOG2_E).round_ties_even();
+    // A number of this size has its whole part in its lowest bits.
+    let whole = x * std::f32::consts::LOG2_E + WHOLE;
+    let n = whole - WHOLE;
     let r = x - n * 0.693_359_4 - n * -2.121_944_4e-4;
     let mut p = 1.987_569_1e-4;
     for c in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
         p = p * r + c;
     }
     let value = p * r * r + r + 1.0;
-    // Sound: n is between -126 and 127.
-    let power = f32::from_bits(((unsafe { n.to_int_unchecked::<i32>() } + 127) << 23) as u32);
+    let power = f32::from_bits(whole.to_bits().wrapping_add(127) << 23);
     if tiny { 0.0 } else { value * power }
 }
 

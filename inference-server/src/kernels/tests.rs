@@ -355,6 +355,7 @@ fn the_exponential_and_the_error_function_are_right_to_the_last_places() {
         );
     }
     assert_eq!(reference::exp(f32::NEG_INFINITY), 0.0);
+    assert!(reference::exp(f32::NAN).is_nan());
     // Abramowitz and Stegun, table 7.1.
     for (x, value) in [
         (0.0f32, 0.0f32),

@@ -118,8 +118,8 @@ impl Whisper {
         })
     }
 
-    /// Encodes one window, or as many frames of its beginning as there are: its states, `positions * width`, and what the decoder listens to.
-    pub(crate) fn encode(&self, features: &LogMel) -> TractResult<(Vec<f32>, Memories)> {
+    /// Encodes one window, or as many frames of its beginning as there are: its states, `[positions, width]`, and what the decoder listens to.
+    pub(crate) fn encode(&self, features: &LogMel) -> TractResult<(Arc<Tensor>, Memories)> {
         let (bins, frames) = (features.bins, features.frames);
         let rows =
             (0..frames).flat_map(|frame| (0..bins).map(move |bin| features.values[bin * frames + frame]));
@@ -127,12 +127,12 @@ impl Whisper {
         self.machine.pool.within(|| {
             let mut outputs = self.encoder.spawn()?.run(tvec![input.into_tvalue()])?.into_iter();
             let states = outputs.next().ok_or_else(|| TractError::msg("no states"))?;
-            let states = states.try_as_plain_ram()?.as_slice::<f32>()?.to_vec();
+            let states = states.into_arc_tensor();
             let mut layers = Vec::new();
             while let (Some(keys), Some(values)) = (outputs.next(), outputs.next()) {
                 layers.push([keys.into_arc_tensor(), values.into_arc_tensor()]);
             }
-            let positions = states.len() / self.sizes.width;
+            let positions = states.shape()[0];
             Ok((states, Memories { positions, layers }))
         })
     }
