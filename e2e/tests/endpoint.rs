@@ -411,6 +411,12 @@ async fn a_certificate_is_asked_of_cert_manager_and_nothing_serves_before_it_com
         let answer = client.transcribe(&forward.address, &authority.pem(), "none").await;
         assert!(answer.stdout.starts_with(&client.recording.text), "{answer:?}");
 
+        // Nothing else happens now: that it was changed is known from the watch.
+        let others = Patch::Merge(json!({ "spec": { "dnsNames": ["b.example.com"] } }));
+        certificates.patch("issued-tls", &params, &others).await.unwrap();
+        let same = |certificate: &kube::core::DynamicObject| certificate.data["spec"]["dnsNames"] == json!(names);
+        until(&certificates, "issued-tls", "its names to be put back", same).await;
+
         namespace
             .merge::<TranscriptionService>("issued", json!({ "spec": { "endpoint": { "tls": null } } }))
             .await;

@@ -28,7 +28,7 @@ fn chosen(dir: &Path, precision: Precision, digest: &Digest) -> Precision {
     if precision != Precision::Auto {
         return precision;
     }
-    match Measured::kept(dir, digest) {
+    match Measured::keep(dir, digest) {
         Ok(measured) => {
             let chosen = measured.precision;
             tracing::info!(cosines = %measured, "auto is {chosen} for this model on this kind of machine");

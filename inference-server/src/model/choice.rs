@@ -44,7 +44,7 @@ impl Choice {
         if self.precision != Precision::Auto || self.device == Device::Cuda {
             return self.load();
         }
-        match Measured::found(&self.directory()?, self.dtype) {
+        match Measured::find_or_measure(&self.directory()?, self.dtype) {
             Ok(measured) => self.load_in(measured.precision),
             Err(why) => {
                 tracing::info!(%why, "the precisions are not measured");

@@ -42,7 +42,7 @@ const LONG: Duration = Duration::from_secs(30);
 /// Tokens that are written, after the prompt.
 const TOKENS: usize = 32;
 /// The least cosine between scores that are near each other.
-const NEAR: f64 = 0.999;
+const NEAR: f32 = 0.999;
 
 /// What was measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,7 +50,7 @@ pub struct Measured {
     /// What `auto` takes.
     pub precision: Precision,
     /// The least cosine between a token's scores and those of single precision, for each precision that was tried, the fastest first.
-    pub cosines: Vec<(Precision, f64)>,
+    pub cosines: Vec<(Precision, f32)>,
 }
 
 /// The file's content.
@@ -83,7 +83,7 @@ impl Measured {
 
     /// What was measured before of the model in a directory, whose digest this is, or is measured now, with all of the cgroup's processors, and
     /// written beside it.
-    pub fn kept(dir: &Path, digest: &Digest) -> Result<Measured, PrepackError> {
+    pub fn keep(dir: &Path, digest: &Digest) -> Result<Measured, PrepackError> {
         let files = Files::find(dir, None)?;
         let path = path(dir, files.graphs.dtype);
         if let Ok(Some(content)) = open(dir, &path)
@@ -106,7 +106,7 @@ impl Measured {
     }
 
     /// What was measured before of the model in a directory, or is measured now.
-    pub fn found(dir: &Path, dtype: Option<Dtype>) -> Result<Measured, PrepackError> {
+    pub fn find_or_measure(dir: &Path, dtype: Option<Dtype>) -> Result<Measured, PrepackError> {
         let files = Files::find(dir, dtype)?;
         Self::find(dir, files.graphs.dtype).map_or_else(|| Self::of(&files), Ok)
     }
@@ -129,7 +129,7 @@ impl Measured {
         for precision in rougher {
             let rough = probe.ask(&files.graphs, &machine, precision, Some(&exact.tokens))?;
             let cosine = iter::zip(&rough.scores, &exact.scores).map(|(a, b)| cosine(a, b));
-            let least = cosine.fold(1.0, least);
+            let least = cosine.reduce(f32::min).unwrap_or_default();
             measured.cosines.push((precision, least));
             if least >= NEAR {
                 measured.precision = precision;
@@ -271,23 +271,15 @@ fn listen(whisper: &Whisper, speech: &LogMel) -> TractResult<Arc<Memories>> {
     Ok(Arc::new(memories))
 }
 
-/// The cosine of the angle between two rows.
-fn cosine(a: &[f32], b: &[f32]) -> f64 {
+/// The cosine of the angle between two rows; 0 where one has what is no number.
+fn cosine(a: &[f32], b: &[f32]) -> f32 {
     let dot = |a: &[f32], b: &[f32]| {
         iter::zip(a, b)
             .map(|(a, b)| f64::from(*a) * f64::from(*b))
             .sum::<f64>()
     };
-    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
-}
-
-/// The lesser of two; what is no number is less than any.
-fn least(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() {
-        f64::NAN
-    } else {
-        a.min(b)
-    }
+    let cosine = dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
+    if cosine.is_nan() { 0.0 } else { cosine as f32 }
 }
 
 #[cfg(test)]
