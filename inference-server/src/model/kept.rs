@@ -4,28 +4,45 @@ use std::{
     fs::{self, File, Permissions},
     io,
     os::unix::fs::PermissionsExt,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::{self, Digest, Seen};
+use super::whisper::beside;
+use crate::{
+    digest::{self, Digest, Seen},
+    kernels::tile::{Format, Isa},
+};
 
 /// What such files follow from: one that other sources made is not used.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 15] = [
     include_str!("measured.rs"),
     include_str!("prepacked.rs"),
     include_str!("prepacked/prepacking.rs"),
     include_str!("parts.rs"),
+    include_str!("precision.rs"),
     include_str!("whisper.rs"),
     include_str!("weights.rs"),
+    include_str!("../kernels/attention.rs"),
+    include_str!("../kernels/cache.rs"),
+    include_str!("../kernels/finish.rs"),
     include_str!("../kernels/functions.rs"),
+    include_str!("../kernels/key_values.rs"),
+    include_str!("../kernels/layers.rs"),
     include_str!("../kernels/matrix.rs"),
     include_str!("../kernels/tile.rs"),
 ];
 
 /// What names begin with of files that are being written.
 const PARTIAL: &str = ".prepacking-";
+
+/// Where such a file is of a model in a directory, for this kind of machine.
+pub(super) fn path(dir: &Path, what: &str) -> PathBuf {
+    let isa = Isa::best();
+    let name = format!(".{what}-{isa:?}-{:?}", beside(isa, Format::Int8));
+    dir.join(name.to_lowercase())
+}
 
 /// What a file was made of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

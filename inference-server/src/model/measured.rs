@@ -18,19 +18,13 @@ use super::{
     engine,
     graph::one_line,
     kept::{self, About},
-    whisper::beside,
 };
 use crate::{
     audio,
     decoder::Prompt,
     digest::Digest,
     features::{LogMel, MelExtractor},
-    kernels::{
-        functions::greatest,
-        operators::Machine,
-        tile::{Format, Isa},
-        turn::Memories,
-    },
+    kernels::{functions::greatest, operators::Machine, tile::Isa, turn::Memories},
     memory,
     pipeline::Task,
 };
@@ -62,9 +56,7 @@ struct Content {
 
 /// Where the file is of a model in a directory, for this kind of machine.
 fn path(dir: &Path, dtype: Dtype) -> PathBuf {
-    let isa = Isa::best();
-    let name = format!(".measured-{dtype}-{isa:?}-{:?}", beside(isa, Format::Int8));
-    dir.join(name.to_lowercase())
+    kept::path(dir, &format!("measured-{dtype}"))
 }
 
 impl Measured {

@@ -17,7 +17,10 @@ use serde::{Deserialize, Serialize};
 
 pub use prepacking::{PrepackError, Prepacking};
 
-use super::{Dtype, Precision, kept::About, whisper::beside};
+use super::{
+    Dtype, Precision,
+    kept::{self, About},
+};
 use crate::{
     digest::{self, Digest},
     kernels::{
@@ -49,13 +52,8 @@ pub(super) struct Prepacked {
 
 /// Where the file of a model in a directory is, for this machine.
 fn path(dir: &Path, dtype: Dtype, precision: Precision) -> PathBuf {
-    let isa = Isa::best();
-    let precision = precision.on(isa);
-    let name = format!(
-        ".prepacked-{dtype}-{precision}-{isa:?}-{:?}",
-        beside(isa, Format::Int8)
-    );
-    dir.join(name.to_lowercase())
+    let precision = precision.on(Isa::best());
+    kept::path(dir, &format!("prepacked-{dtype}-{precision}"))
 }
 
 impl Prepacked {
